@@ -7,23 +7,23 @@ import (
 	"weir/internal/event"
 )
 
-// position is what the log, the groups and the spillway's own progress say of
-// one partition.
+// position describes one partition: the log, the positions of the groups, and how far the spillway
+// has read.
 type position struct {
-	start, end int64            // of the log: the first record, and one past the last
-	expiring   int64            // records before it expire within the margin
-	deep       int64            // records before it are beyond the depth
-	spilled    int64            // records before it have been through here
-	committed  map[string]int64 // the next record of each group
+	start, end int64            // of the log: its first offset, and the one after its last record
+	expiring   int64            // first offset that stays in the log for longer than the margin
+	deep       int64            // first offset within the allowed depth
+	spilled    int64            // first offset that the spillway has not handled
+	committed  map[string]int64 // group -> its next offset
 }
 
-// run is [first, limit) of a partition.
+// run is the offsets [first, limit) of a partition.
 type run struct{ first, limit int64 }
 
 func (r run) len() int64 { return max(r.limit-r.first, 0) }
 
-// due is what must be dead-lettered now: what is about to go, has not gone
-// through here, and some group has not processed.
+// due returns which records must be dead-lettered now: those that will soon be deleted or are too
+// deep, that the spillway has not handled, and that at least one group has not processed.
 func (p *position) due() run {
 	if len(p.committed) == 0 {
 		return run{}
@@ -39,7 +39,7 @@ func (p *position) due() run {
 	return r
 }
 
-// missedBy names the groups that have not processed a record, sorted.
+// missedBy returns the groups that have not processed a record, sorted.
 func (p *position) missedBy(offset int64) []string {
 	var groups []string
 	for g, next := range p.committed {
@@ -51,7 +51,7 @@ func (p *position) missedBy(offset int64) []string {
 	return groups
 }
 
-// reason says why a record is due.
+// reason returns why a record is due.
 func (p *position) reason(offset int64) event.Code {
 	if offset < p.expiring {
 		return event.CodeExpired
@@ -59,9 +59,9 @@ func (p *position) reason(offset int64) event.Code {
 	return event.CodeOverflow
 }
 
-// gaps are the records of each group that the log deleted before the group
-// processed them and before they could be dead-lettered. What lies before
-// spilled was dead-lettered for every group that missed it.
+// gaps returns, for each group, the records that the log deleted before the group processed them
+// and before they could be dead-lettered. Records before p.spilled are no gap: they were
+// dead-lettered for every group that missed them.
 func (p *position) gaps() map[string]run {
 	var out map[string]run
 	for g, next := range p.committed {
@@ -77,8 +77,8 @@ func (p *position) gaps() map[string]run {
 	return out
 }
 
-// horizon is the time before which records are due. A margin of half the
-// retention or more would dead-letter what merely waits; half is the most.
+// horizon returns the time before which records are due. The margin counts up to half of the
+// retention: with more, records would be dead-lettered that are merely waiting.
 func horizon(now time.Time, retention, margin time.Duration) time.Time {
 	return now.Add(-(retention - min(margin, retention/2)))
 }

@@ -1,10 +1,10 @@
-// Package spillway keeps the log's retention from deleting what was never
-// processed: the input spillway reads records shortly before they go, and those
-// that some consumer group has not reached leave as dead letters.
+// Package spillway keeps the log's retention from deleting what was never processed: the input
+// spillway reads records shortly before they are deleted, and dead-letters those that some consumer
+// group has not reached.
 //
-// What a crash leaves: records that were written as dead letters, and whose
-// passage was not committed yet. They come again, with the same coordinates and
-// so with the same dead letter ids, under which the dead letter store knows them.
+// After a crash, records may come again that were already written as dead letters. They have the
+// same coordinates, and so the same dead letter ids, by which the dead letter store recognizes
+// them.
 package spillway
 
 import (
@@ -111,7 +111,7 @@ output:
 `)
 }
 
-// Register adds the room's components.
+// Register registers the components of this package.
 func Register(env *service.Environment) error {
 	return env.RegisterBatchInput("spillway", inputSpec(),
 		func(conf *service.ParsedConfig, res *service.Resources) (service.BatchInput, error) {
@@ -128,36 +128,36 @@ type input struct {
 	clientID string
 	topics   []string
 	groups   []string
-	targets  map[string]string // by group: what a replay calls it
+	targets  map[string]string // group -> its replay target
 	own      string
 	margin   time.Duration
 	maxDepth int64
 	interval time.Duration
 	log      *service.Logger
 	now      func() time.Time
-	holds    func(context.Context, partition, run) (bool, error) // see whole
+	holds    func(context.Context, partition, run) (bool, error) // no gap in the log; see whole
 
 	spilled *service.MetricCounter
 	gaps    *service.MetricCounter
 
-	turn   chan struct{} // held from a batch's read to its ack
-	member *kgo.Client   // of the group own; nil until connected
+	turn   chan struct{} // held from the read of a batch to its acknowledgment
+	member *kgo.Client   // of the group own; nil until Connect
 	admin  *kadm.Client
 	mu     sync.Mutex
-	mine   map[partition]bool // assigned to this process
+	mine   map[partition]bool // partitions assigned to this process
 
-	// The rest belongs to whoever holds the turn.
+	// The fields below may be used only while holding turn.
 	reader   *reader
-	spilling map[partition]*position                                    // due in this cycle, and not said yet
-	next     func() (service.MessageBatch, func(context.Context) error) // what comes after the alerts that are pending
+	spilling map[partition]*position                                    // due in this cycle, and not reported yet
+	next     func() (service.MessageBatch, func(context.Context) error) // follows the pending alerts
 	looked   time.Time
-	passed   map[partition]int64 // as committed to own, or about to be
+	passed   map[partition]int64 // first offset not handled, as committed to own, or about to be
 	reported map[groupPartition]int64
-	said     map[string]time.Time // alerts, by ID
+	said     map[string]time.Time // alert ID -> when it was sent
 	pending  []event.Alert
-	absent   map[string]int // groups that were never there: looks in a row
+	absent   map[string]int // groups that never existed -> consecutive looks that did not find them
 	logs     *kafka.Logs
-	identity map[string]kafka.Log // of topics, as of the last look
+	identity map[string]kafka.Log // topic -> its identity at the last look
 }
 
 func newInput(parsed *service.ParsedConfig, res *service.Resources) (*input, error) {
@@ -206,8 +206,8 @@ func newInput(parsed *service.ParsedConfig, res *service.Resources) (*input, err
 	return in, conf.Checked(parsed, nil)
 }
 
-// Connect joins the spillway's own group, which shares the partitions among
-// the instances. Nothing is fetched through it.
+// Connect joins the spillway's own group, which divides the partitions among the instances. It
+// fetches no records through that client.
 func (in *input) Connect(ctx context.Context) error {
 	if in.member != nil {
 		return nil
@@ -252,8 +252,8 @@ func (in *input) assigned() map[partition]bool {
 
 const closeMost = 5 * time.Second
 
-// Close ends the reading. A batch that is under way is not waited for: what
-// was not acknowledged comes again.
+// Close stops reading. It waits at most closeMost for the acknowledgment of a batch in progress: what
+// is not acknowledged by then comes again.
 func (in *input) Close(ctx context.Context) error {
 	select {
 	case in.turn <- struct{}{}:
@@ -262,7 +262,7 @@ func (in *input) Close(ctx context.Context) error {
 			in.reader = nil
 		}
 	case <-ctx.Done():
-	case <-time.After(closeMost): // of a batch that the stream has dropped, nobody says what became
+	case <-time.After(closeMost): // the stream may have dropped a batch without an acknowledgment
 	}
 	if in.member != nil {
 		in.member.Close()

@@ -19,8 +19,8 @@ type partition struct {
 	n     int32
 }
 
-// look asks the log where everybody stands in the partitions that are mine. A
-// topic that does not exist has none.
+// look reads the positions of the log and the groups in the partitions of this process. A topic
+// that does not exist has no partitions.
 func (in *input) look(ctx context.Context, now time.Time, mine map[partition]bool) (map[partition]*position, error) {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
@@ -42,7 +42,7 @@ func (in *input) look(ctx context.Context, now time.Time, mine map[partition]boo
 	if err != nil {
 		return nil, err
 	}
-	ends, err := positions.StableEnds(ctx, topics...) // what is in an open transaction is not there yet
+	ends, err := positions.StableEnds(ctx, topics...) // records of open transactions are not included
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +57,7 @@ func (in *input) look(ctx context.Context, now time.Time, mine map[partition]boo
 		for group, offsets := range committed {
 			if next, ok := offsets[listed]; ok {
 				at.committed[group] = next
-			} else if group != in.own { // it has members, or a commit elsewhere: it has processed nothing here
+			} else if group != in.own { // the group exists, but has processed nothing in this partition
 				at.committed[group] = start
 			}
 		}
@@ -71,8 +71,8 @@ func (in *input) look(ctx context.Context, now time.Time, mine map[partition]boo
 	return found, in.expiring(ctx, now, topics, found)
 }
 
-// recognise forgets how far topics went that were made anew since the last look:
-// the same offsets are other records now, and have not been through here.
+// recognise forgets the progress in topics that were deleted and created again since the last look:
+// their offsets now belong to other records.
 func (in *input) recognise(ctx context.Context, topics []string) error {
 	now, err := in.logs.Of(ctx, time.Now(), topics...)
 	if err != nil {
@@ -89,8 +89,8 @@ func (in *input) recognise(ctx context.Context, topics []string) error {
 	return nil
 }
 
-// committed reads what each group has committed. A group that never was is
-// left out: it cannot miss anything yet.
+// committed returns the committed offsets of each group. A group that never existed is left out: it
+// cannot have missed anything.
 func (in *input) committed(ctx context.Context) (map[string]map[kafka.Partition]int64, error) {
 	out := map[string]map[kafka.Partition]int64{in.own: {}}
 	described, err := in.admin.DescribeGroups(ctx, in.groups...)
@@ -112,7 +112,7 @@ func (in *input) committed(ctx context.Context) (map[string]map[kafka.Partition]
 	return out, nil
 }
 
-// expiring finds, by each topic's retention, the first records that stay.
+// expiring sets at.expiring of each partition, by the retention of its topic.
 func (in *input) expiring(ctx context.Context, now time.Time, topics []string, found map[partition]*position) error {
 	configs, err := in.admin.DescribeTopicConfigs(ctx, topics...)
 	if err != nil {
@@ -136,7 +136,7 @@ func (in *input) expiring(ctx context.Context, now time.Time, topics []string, f
 		}
 		for p, offset := range stay {
 			if at := found[partition{p.Topic, p.Number}]; at != nil {
-				at.expiring = min(offset, at.end) // -1 in an empty partition
+				at.expiring = min(offset, at.end) // After returns -1 for an empty partition
 			}
 		}
 	}

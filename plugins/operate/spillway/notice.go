@@ -35,17 +35,17 @@ type groupPartition struct {
 	partition
 }
 
-// The rules of the spillway's alerts.
+// Rule names of the spillway's alerts.
 const (
 	ruleSpilled = "spillway_spilled"
 	ruleGap     = "spillway_gap"
 )
 
-// episode is how long spilling for the same reason is one story, told once.
+// episode is how long spilling for the same reason is reported only once.
 const episode = time.Hour
 
-// unknown says, once, that a group has never been there, at the second look that does
-// not find it: streams that start together have not all joined at the first.
+// unknown logs, once, that a group has never existed, when the second look does not find it: at the
+// first one, streams that start together have not all joined.
 func (in *input) unknown(group string) {
 	if in.absent[group]++; in.absent[group] == 2 {
 		in.log.Warnf("consumer group %s has never committed and has no members: its records are not held for it. Start "+
@@ -55,7 +55,7 @@ func (in *input) unknown(group string) {
 
 func (in *input) known(group string) { delete(in.absent, group) }
 
-// noteGaps reports each lost record of each group once.
+// noteGaps reports each lost record once for each group.
 func (in *input) noteGaps(p partition, at *position, now time.Time) {
 	for group, gap := range at.gaps() {
 		key := groupPartition{group, p}
@@ -84,9 +84,8 @@ func (in *input) noteGap(p partition, group string, gap run, why string, now tim
 	})
 }
 
-// lookForHoles finds the offsets of a chunk that hold no record: deleted
-// between the look and the read, or taken out by compaction. Records of aborted
-// transactions are no holes.
+// lookForHoles reports the offsets of a chunk that have no record: they were deleted after the
+// look, or removed by compaction. Records of aborted transactions are no holes.
 func (in *input) lookForHoles(ctx context.Context, c chunk) error {
 	next := c.first
 	hole := func(limit int64) error {
@@ -115,21 +114,21 @@ func (in *input) lookForHoles(ctx context.Context, c chunk) error {
 	return hole(c.next)
 }
 
-// whole tells whether the log has something at each offset of a run, be it
-// aborted.
+// whole tells whether the log has a record or a marker at each offset of a run, also of aborted
+// transactions.
 func whole(ctx context.Context, log kafka.Cluster, clientID string, p partition, r run) (bool, error) {
 	records, markers, _, err := log.Look(ctx, clientID, kafka.Stretch{Topic: p.topic, Partition: p.n, First: r.first,
 		Limit: r.limit}, kgo.ReadUncommitted())
 	return records+markers == r.len(), err
 }
 
-// spillKey is what one alert about spilling is about.
+// spillKey identifies an alert about spilling.
 type spillKey struct {
 	topic, group string
 	reason       event.Code
 }
 
-// noteSpill says what is about to be dead-lettered.
+// noteSpill queues alerts about what is going to be dead-lettered.
 func (in *input) noteSpill(due map[partition]*position, now time.Time) {
 	records := map[spillKey]int64{}
 	partitions := map[spillKey][]int32{}
@@ -167,7 +166,7 @@ func (in *input) noteSpill(due map[partition]*position, now time.Time) {
 	}
 }
 
-// say queues an alert that was not said before.
+// say queues an alert, unless one with its ID was queued before.
 func (in *input) say(a event.Alert) {
 	for id, at := range in.said {
 		if a.At.Sub(at) > 2*episode {

@@ -12,11 +12,11 @@ import (
 	"weir/internal/event"
 )
 
-// lookTimeout bounds the questions of one look.
+// lookTimeout bounds all requests of one look.
 const lookTimeout = 15 * time.Second
 
-// ReadBatch returns the next alerts, or the next records of one partition. One
-// batch is under way at a time, so progress is committed in order.
+// ReadBatch returns the next alerts, or the next records of one partition. It waits until the batch
+// before is acknowledged, so that progress is committed in order.
 func (in *input) ReadBatch(ctx context.Context) (service.MessageBatch, service.AckFunc, error) {
 	if in.member == nil {
 		return nil, nil, service.ErrNotConnected
@@ -34,7 +34,7 @@ func (in *input) ReadBatch(ctx context.Context) (service.MessageBatch, service.A
 	return batch, func(ctx context.Context, err error) error {
 		defer func() { <-in.turn }()
 		if err != nil {
-			return nil // comes again: AutoRetryNacks
+			return nil // AutoRetryNacks sends the batch again
 		}
 		return ack(ctx)
 	}, nil
@@ -69,7 +69,7 @@ func (in *input) read(ctx context.Context) (service.MessageBatch, func(context.C
 			continue
 		}
 		if !in.assigned()[c.p] {
-			in.reader.close() // another instance goes on
+			in.reader.close() // another instance reads on
 			in.reader = nil
 			continue
 		}
@@ -88,7 +88,7 @@ func (in *input) read(ctx context.Context) (service.MessageBatch, func(context.C
 		if len(batch) > 0 && in.spilling != nil {
 			in.noteSpill(in.spilling, in.now())
 			in.spilling = nil
-			if len(in.pending) > 0 { // said before it is done
+			if len(in.pending) > 0 { // alerts come before the records that they are about
 				in.next = func() (service.MessageBatch, func(context.Context) error) { return batch, done }
 				continue
 			}
@@ -102,11 +102,11 @@ func (in *input) read(ctx context.Context) (service.MessageBatch, func(context.C
 	}
 }
 
-// wait sleeps until the next look is due.
+// wait waits until the next look is due.
 func (in *input) wait(ctx context.Context) error {
 	pause := in.interval - time.Since(in.looked)
 	if in.looked.IsZero() {
-		pause = min(in.interval, time.Second) // for the first assignment
+		pause = min(in.interval, time.Second) // the first assignment of partitions may still be under way
 	}
 	select {
 	case <-time.After(max(pause, 0)):
@@ -117,7 +117,7 @@ func (in *input) wait(ctx context.Context) error {
 	}
 }
 
-// cycle looks, says what it sees, and opens a reader when records are due.
+// cycle looks at the log, reports gaps, and opens a reader if records are due.
 func (in *input) cycle(ctx context.Context) error {
 	mine := in.assigned()
 	if len(mine) == 0 {
@@ -139,13 +139,13 @@ func (in *input) cycle(ctx context.Context) error {
 	if len(due) == 0 {
 		return nil
 	}
-	in.spilling = due // said with the first record: what is due may be markers alone
+	in.spilling = due // reported with the first record: what is due may be only markers
 	in.reader, err = openReader(in.cluster.Options(in.clientID), due)
 	return err
 }
 
-// messages makes the records of a chunk into dead letters to be. A record of a
-// replay that is not meant for any group that missed it is left out.
+// messages makes the records of a chunk rejected messages. It leaves out a record of a replay whose
+// target is none of the groups that missed it.
 func (in *input) messages(c chunk) (service.MessageBatch, map[event.Code]int64) {
 	var batch service.MessageBatch
 	reasons := map[event.Code]int64{}
@@ -178,7 +178,7 @@ func sentence(reason event.Code, group string) string {
 	return "group " + group + " had not processed it and lags by more than the depth allowed"
 }
 
-// message makes a record what the engine's Kafka inputs make of it.
+// message converts a record as the engine's Kafka inputs do.
 func message(record *kgo.Record) *service.Message {
 	msg := service.NewMessage(record.Value)
 	for _, h := range record.Headers {
@@ -193,8 +193,8 @@ func message(record *kgo.Record) *service.Message {
 	return msg
 }
 
-// commit notes that all before the chunk's end has been through here. When it
-// fails, what a restart would repeat is a chunk more.
+// commit commits that everything before the chunk's end is handled. If it fails, a restart only
+// repeats one chunk more.
 func (in *input) commit(ctx context.Context, c chunk) error {
 	in.passed[c.p] = c.next
 	var failed error

@@ -10,25 +10,25 @@ import (
 )
 
 const (
-	batchMost   = 500  // records handed on at a time
-	bufferMost  = 1000 // records held of a partition
+	batchMost   = 500  // records returned at a time
+	bufferMost  = 1000 // records buffered per partition
 	readTimeout = 30 * time.Second
 )
 
-// reader reads runs of several partitions, the oldest records first.
+// reader reads runs of several partitions, those with the oldest records first.
 type reader struct {
 	client *kgo.Client
 	tails  map[partition]*tail
-	idle   time.Time // since when nothing has come
+	idle   time.Time // when records came last
 }
 
-// tail is what is left to read of one partition.
+// tail is the part of a partition that is still to be read.
 type tail struct {
 	run
 	at     *position
 	buf    []*kgo.Record
 	paused bool
-	ended  bool // all records of the run are in buf
+	ended  bool // buf has the rest of the run
 }
 
 func openReader(opts []kgo.Opt, due map[partition]*position) (*reader, error) {
@@ -45,7 +45,7 @@ func openReader(opts []kgo.Opt, due map[partition]*position) (*reader, error) {
 	var err error
 	r.client, err = kgo.NewClient(append(opts,
 		kgo.ConsumePartitions(from),
-		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), // what was deleted meanwhile shows as a gap
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), // records deleted meanwhile show as a gap
 		kgo.KeepControlRecords(), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.FetchMaxPartitionBytes(512<<10), kgo.FetchMaxBytes(8<<20),
 	)...)
@@ -57,17 +57,16 @@ func openReader(opts []kgo.Opt, due map[partition]*position) (*reader, error) {
 
 func (r *reader) close() { r.client.Close() }
 
-// chunk is a run of one partition: its records, which may be fewer than its
-// offsets, and how far it goes.
+// chunk is a part of a partition. It may have fewer records than offsets.
 type chunk struct {
 	p       partition
 	at      *position
 	records []*kgo.Record
-	first   int64 // what it begins at
-	next    int64 // all before it is in this or earlier chunks
+	first   int64 // first offset
+	next    int64 // offset after the chunk
 }
 
-// next returns the oldest records that are left. ok is false at the end.
+// next returns the oldest records that are left. ok is false at the end of all runs.
 func (r *reader) next(ctx context.Context) (c chunk, ok bool, err error) {
 	for {
 		p, waiting := r.oldest()
@@ -83,8 +82,8 @@ func (r *reader) next(ctx context.Context) (c chunk, ok bool, err error) {
 	}
 }
 
-// oldest returns the partition with the oldest record at hand, or one that
-// holds no more, and how many partitions have none at hand yet.
+// oldest returns the partition with the oldest buffered record, or one whose run is at its end, and
+// the number of partitions whose next record has not come yet.
 func (r *reader) oldest() (found *partition, waiting int) {
 	var at time.Time
 	for p, t := range r.tails {
@@ -107,7 +106,7 @@ func (r *reader) take(p partition) chunk {
 		t.first, t.buf = t.buf[n-1].Offset+1, t.buf[n:]
 	}
 	switch {
-	case len(t.buf) == 0 && t.ended: // what is left of the run holds no records
+	case len(t.buf) == 0 && t.ended: // the rest of the run has no records
 		t.first = t.limit
 		delete(r.tails, p)
 	case len(t.buf) == 0 && t.first >= t.limit:
