@@ -1,5 +1,5 @@
-// Package recount counts stored events again: it reads them from the raw store
-// as messages, and as windows of rollups. It keeps nothing.
+// Package recount reads stored events from the raw store again, as messages or as windows of
+// rollups. It stores nothing of its own.
 package recount
 
 import (
@@ -23,11 +23,11 @@ type Window struct {
 	Bucket time.Time `json:"bucket"`
 }
 
-// Event is a stored event. It is valid as long as its row.
+// Event is a stored event. It is valid only as long as its row.
 type Event struct{ Row *raw.Row }
 
-// Message is the event as it was sent, with the headers of its first delivery;
-// MetaDevice is its device.
+// Message returns the event as it was sent, with the headers of its first delivery and its device
+// in MetaDevice.
 func (e Event) Message() (*service.Message, error) {
 	r := e.Row
 	value, err := r.AppendJSON(make([]byte, 0, 384))
@@ -37,7 +37,7 @@ func (e Event) Message() (*service.Message, error) {
 	msg := service.NewMessage(value)
 	set := func(name, value string) {
 		if value != "" {
-			msg.MetaSetMut(name, strings.Clone(value)) // a row's texts are its object's memory
+			msg.MetaSetMut(name, strings.Clone(value)) // a row's texts keep its object in memory
 		}
 	}
 	set(event.HeaderFleet, r.Fleet)
@@ -61,21 +61,21 @@ func received(r *raw.Row) string {
 	return time.UnixMicro(r.ReceivedAt).UTC().Format(event.TimeFormat)
 }
 
-// Logged tells whether the event came from the log: without coordinates the raw
-// store could not recognise it.
+// Logged tells whether the event came from the log. The raw store cannot recognize events without
+// coordinates.
 func (e Event) Logged() bool { return e.Row.Delivery.Partition >= 0 }
 
-// Window is where the event's readings count.
+// Window returns the window in which the event's readings count.
 func (e Event) Window() Window {
 	return Window{Fleet: strings.Clone(e.Row.Fleet), Device: strings.Clone(e.Row.Device),
 		Bucket: time.UnixMicro(e.Row.At).UTC().Truncate(time.Minute)}
 }
 
-// Position is the event's place in the order of reading.
+// Position returns the event's position in the order of reading, for Scan.
 func (e Event) Position() (json.RawMessage, error) { return json.Marshal(raw.PositionOf(e.Row)) }
 
-// Canonical is the event as the rollup stream counts it, nil when that is as it
-// is stored.
+// Canonical returns the event as the rollup stream counts it; nil if upcast is nil: then it counts
+// as it is stored.
 func (e Event) Canonical(upcast *bloblang.Executor) (*service.Message, error) {
 	if upcast == nil {
 		return nil, nil
@@ -83,7 +83,7 @@ func (e Event) Canonical(upcast *bloblang.Executor) (*service.Message, error) {
 	return e.mapped(upcast)
 }
 
-// mapped is the event as mappings make it, one after the other.
+// mapped applies mappings to the event, one after the other.
 func (e Event) mapped(by ...*bloblang.Executor) (*service.Message, error) {
 	msg, err := e.Message()
 	for _, mapping := range by {

@@ -13,17 +13,17 @@ import (
 	"weir/plugins/store/rollup"
 )
 
-// chunk bounds the events that are merged in one transaction.
+// chunk is the number of events that are merged in one transaction.
 const chunk = 20_000
 
-// Later counts again what was received of an erasure's target after it: an
-// erasure deletes whole windows, which may count both. It may stop anywhere and
-// be run again: what the rollups count they know by its id. events is how many
-// were not counted.
+// Later counts again the events of an erasure's target that were received after it, because an
+// erasure deletes whole windows, which may count events from before and after. It may stop anywhere
+// and run again: the rollups recognize the ids of events that they count. events is the number of
+// events that were not counted yet.
 func Later(ctx context.Context, stored *lake.Store, rollups *sqldb.DB, upcast *bloblang.Executor,
 	t tombstone.Target) (events int64, err error) {
 	limits := rollup.DefaultLimits()
-	limits.WriteEvery = 0 // nobody is left to write them later
+	limits.WriteEvery = 0 // write at once: this store is not kept open to write later
 	store, err := rollup.Open(ctx, rollups, limits)
 	if err != nil {
 		return 0, err

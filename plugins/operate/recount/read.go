@@ -10,7 +10,7 @@ import (
 	"weir/plugins/store/raw"
 )
 
-// Range says which stored events are meant. Empty lists and texts mean all.
+// Range selects stored events. Empty lists and texts select all.
 type Range struct {
 	From, To time.Time // [From, To)
 	Fleet    string
@@ -21,13 +21,12 @@ func (r Range) query() raw.Query {
 	return raw.Query{From: r.From, To: r.To, Fleet: r.Fleet, Devices: r.Devices}
 }
 
-// Events reads the raw store.
+// Events reads events from the raw store.
 type Events struct{ Store *lake.Store }
 
-// Scan calls each with stored events, each once, in an order that outlives the
-// objects they lie in: hour by hour, within an hour by device. It begins behind
-// a position that an event gave; null is the beginning. An event is valid until
-// each returns.
+// Scan calls each for each stored event once, in an order that does not depend on the objects which
+// contain them: by hour, and within an hour by device. It begins after a position from
+// Event.Position; empty is the beginning. An event is valid until each returns.
 func (s Events) Scan(ctx context.Context, r Range, after json.RawMessage, each func(Event) error) error {
 	q := r.query()
 	if len(after) > 0 {
@@ -39,8 +38,8 @@ func (s Events) Scan(ctx context.Context, r Range, after json.RawMessage, each f
 	return err
 }
 
-// Size returns about how many events the range holds, of all fleets where it names
-// no devices, and what is opened for them.
+// Size estimates how many events the range has, and what is opened to read them. If the range names
+// no devices, it counts all fleets.
 func (s Events) Size(ctx context.Context, r Range) (raw.Size, error) {
 	if len(r.Devices) == 0 {
 		return raw.NewReader(s.Store).EstimateAll(ctx, r.From, r.To)

@@ -14,22 +14,22 @@ import (
 	"weir/plugins/store/raw"
 )
 
-// ForRules are the events of the raw store, as rules see them. What the rules stream
-// has not written down of how it read them is as it is said here.
+// ForRules reads events of the raw store in the form in which rules see them. Upcast and Known are
+// for events whose reading the rules stream has not recorded. It is safe for concurrent use.
 type ForRules struct {
 	Reader *raw.Reader
-	Upcast *bloblang.Executor // what the rules stream maps events with
-	Known  bool               // it is, or there is none
+	Upcast *bloblang.Executor // the mapping of the rules stream; nil: none
+	Known  bool               // whether Upcast is known to be the stream's mapping
 
 	mu       sync.Mutex
-	mappings map[string][]*bloblang.Executor // of readings, by their ids
+	mappings map[string][]*bloblang.Executor // compiled mappings, by the id of the reading
 }
 
-// errFound ends a scan that has found what it looks for.
+// errFound ends a scan that has found what it was looking for.
 var errFound = errors.New("found")
 
-// mappingsOf are those of a reading. Of one that this weir does not understand there are
-// none, and it is not known.
+// mappingsOf returns the mappings of a reading. For one that this version does not understand it
+// returns none, and false.
 func (e *ForRules) mappingsOf(by *rule.Reading) (all []*bloblang.Executor, known bool) {
 	if by == nil {
 		if e.Upcast != nil {
@@ -53,21 +53,21 @@ func (e *ForRules) mappingsOf(by *rule.Reading) (all []*bloblang.Executor, known
 	return all, len(by.Others) == 0
 }
 
-// Knows tells whether all that was done with events in a reading can be done again.
+// Knows tells whether everything that a reading did with events can be repeated.
 func (e *ForRules) Knows(by *rule.Reading) bool {
 	_, known := e.mappingsOf(by)
 	return known
 }
 
-// Of hands on the events that are wanted. One that the mapping fails on is none, as in
-// the rules stream.
+// Of calls each for the wanted events. It skips those that a mapping fails on, as the rules stream
+// does.
 func (e *ForRules) Of(ctx context.Context, w rule.Wanted, by func(event.Coordinates) *rule.Reading,
 	each func(rule.Stored) error) error {
 	q := raw.Query{From: time.UnixMicro(w.From), To: time.UnixMicro(w.To + 1), Fleet: w.Fleet, Parallel: 1, Left: w.Left}
 	if w.Device != "" {
 		q.Devices = []string{w.Device}
 	}
-	if w.Left != nil { // what cannot be read to its end is not begun
+	if w.Left != nil { // do not begin what is too much to read to its end
 		size, err := e.Reader.Estimate(ctx, q)
 		if err != nil {
 			return err
@@ -90,7 +90,7 @@ func (e *ForRules) Of(ctx context.Context, w rule.Wanted, by func(event.Coordina
 		} else {
 			msg, merr := stored.mapped(mappings...)
 			if merr != nil {
-				return nil // as in the rules stream: it is invalid
+				return nil // the rules stream rejects it as invalid, too
 			}
 			json, err = msg.AsBytes()
 		}
@@ -109,15 +109,15 @@ func (e *ForRules) Of(ctx context.Context, w rule.Wanted, by func(event.Coordina
 	return err
 }
 
-// passedWithin is for how long after a time, and passedMost among how many events, one
-// is looked for that shows that time had passed.
+// passedWithin is how long after a time, and passedMost among how many events, Passed looks for one
+// that shows that this time had passed.
 const (
 	passedWithin = time.Hour
 	passedMost   = 100_000
 )
 
-// Passed looks for an event of the partition that is at or after a time, and was read
-// before another.
+// Passed tells whether an event of the partition with a time of at or later was read before another
+// event.
 func (e *ForRules) Passed(ctx context.Context, before event.Coordinates, at int64) (bool, error) {
 	n := 0
 	from := time.UnixMicro(at)
@@ -141,12 +141,12 @@ func (e *ForRules) Passed(ctx context.Context, before event.Coordinates, at int6
 
 var errNotFound = errors.New("not found")
 
-// daysMost is among how many rows of a day one is looked for.
+// daysMost bounds the rows of a day that Days reads.
 const daysMost = 1_000_000
 
-// Days tells whether each day has an event of the fleet that was received before the day
-// had ended. Retention takes those first, and may leave other fleets, which are held,
-// and what was late.
+// Days tells whether each day has an event of the fleet that was received before the day ended.
+// Retention deletes those first, and may leave late events, and those of other fleets that are on
+// hold.
 func (e *ForRules) Days(ctx context.Context, fleet string, from, to int64) (bool, error) {
 	const day = 24 * time.Hour
 	for at := time.UnixMicro(from).UTC().Truncate(day); at.UnixMicro() <= to; at = at.Add(day) {

@@ -13,22 +13,22 @@ import (
 	"weir/plugins/store/rollup"
 )
 
-// Schemas knows which metrics are declared by now.
+// Schemas knows which metrics are declared now.
 type Schemas interface {
-	// UnknownMetrics is the header weir_unknown_metrics that an event would get,
-	// header for firmware that has no schema.
+	// UnknownMetrics returns the header weir_unknown_metrics that an event would get now; it
+	// returns header for firmware without a schema.
 	UnknownMetrics(firmware string, metrics []event.Metric, header string) string
 }
 
-// Windows collects stored events as windows of rollups, in memory.
+// Windows collects stored events into windows of rollups, in memory.
 type Windows struct {
 	schemas   Schemas
 	collector *rollup.Collector
-	names     map[string]string // the windows outlive the rows they are made of
+	names     map[string]string // copies of names: the windows outlive the rows
 }
 
-// NewWindows begins to collect. What schemas know counts, whatever was known
-// when an event was stored; with nil, what was known then.
+// NewWindows returns an empty collection. Which metrics are unknown is asked of schemas, or, if it
+// is nil, taken from the stored event.
 func NewWindows(schemas Schemas) *Windows {
 	return &Windows{schemas: schemas, collector: rollup.NewCollector(1024), names: map[string]string{}}
 }
@@ -42,8 +42,8 @@ func (w *Windows) name(s string) string {
 	return own
 }
 
-// Add counts an event: as it is stored, or, if that is not nil, as the canonical
-// message has it.
+// Add counts an event with the metrics of canonical, or, if that is nil, with those that are
+// stored.
 func (w *Windows) Add(stored Event, canonical *service.Message) error {
 	r := stored.Row
 	e := event.Event{UUID: r.ID, Device: w.name(r.Device), Metrics: slices.Clone(r.Metrics)}
@@ -69,9 +69,9 @@ func (w *Windows) Add(stored Event, canonical *service.Message) error {
 	return nil
 }
 
-// Replace puts the windows in the place of what the store had of them: they
-// must be whole. It returns how many were replaced, which are durable, and which
-// were left, because they count events that are not stored yet.
+// Replace replaces the store's windows by these, which must have all their events. It returns how
+// many were replaced, durably, and which were left because the store's window counts events that
+// are not stored yet.
 func (w *Windows) Replace(ctx context.Context, store *rollup.Store) (replaced int, left []Window, err error) {
 	done, err := store.Replace(ctx, w.collector.Windows(), time.Now())
 	for _, k := range done.Behind {
@@ -80,8 +80,8 @@ func (w *Windows) Replace(ctx context.Context, store *rollup.Store) (replaced in
 	return done.Windows, left, err
 }
 
-// Merge adds the events that the store's windows do not count yet, and returns
-// how many these were. All are durable when it returns nil.
+// Merge adds the events that the store's windows do not count yet, and returns how many these were.
+// When it returns nil, all are durable.
 func (w *Windows) Merge(ctx context.Context, store *rollup.Store) (events int64, err error) {
 	done, err := store.Add(ctx, w.collector.Windows(), time.Now())
 	return int64(done.Counted()), err
