@@ -1,5 +1,5 @@
-// Package block takes results of rules that block a device into the store of blocks,
-// by which gates refuse its events for a time.
+// Package block writes the results of rules that block a device or a user to the store of blocks.
+// Gates refuse events of blocked subjects for a time.
 package block
 
 import (
@@ -45,12 +45,12 @@ output:
 `)
 }
 
-// Register adds the room's components.
+// Register registers the components of this package.
 func Register(env *service.Environment) error {
 	return env.RegisterBatchOutput("subject_block", spec(), newOutput)
 }
 
-// stores are both that a batch is written to.
+// stores are the two stores that a batch is written to.
 type stores struct {
 	blocks *block.Store
 	acts   *auditlog.Log
@@ -63,7 +63,7 @@ func open(ctx context.Context, db *sqldb.DB) (s stores, err error) {
 	return s, err
 }
 
-// output is subject_block.
+// output is the component subject_block.
 type output struct {
 	stores *sqldb.Lazy[stores]
 	log    *service.Logger
@@ -76,13 +76,13 @@ func newOutput(parsed *service.ParsedConfig, res *service.Resources) (service.Ba
 	return &output{sqldb.NewLazy(res, url, open), res.Logger()}, service.BatchPolicy{}, 1, err
 }
 
-// Connect opens the store.
+// Connect opens the stores.
 func (o *output) Connect(ctx context.Context) error {
 	_, err := o.stores.Get(ctx)
 	return err
 }
 
-// result is what of a rule's result is looked at.
+// result is the part of a rule's result that is used here.
 type result struct {
 	ID       string    `json:"id"`
 	Revision int64     `json:"revision"`
@@ -97,14 +97,14 @@ type result struct {
 	} `json:"alert"`
 	Block *struct {
 		Seconds int64  `json:"seconds"`
-		User    string `json:"user"` // the part of the key or the value that says whom; "": the device
-	} `json:"block"` // nil: its rule blocks nobody
+		User    string `json:"user"` // name of the key or value with the user; "": the device is blocked
+	} `json:"block"` // nil: the rule does not block
 }
 
-// names are those parts of a key, and those values, that are texts.
+// names are the texts among the parts of a key, or among values.
 type names map[string]string
 
-// UnmarshalJSON passes over what is no text.
+// UnmarshalJSON reads the members that are texts, and skips others.
 func (n *names) UnmarshalJSON(raw []byte) error {
 	var all map[string]any
 	if err := json.Unmarshal(raw, &all); err != nil {
@@ -121,8 +121,8 @@ func (n *names) UnmarshalJSON(raw []byte) error {
 
 const retracted = "retracted"
 
-// told is what a result says of blocks. One that names no user, as events of somebody
-// who has not signed in do, is of its device.
+// told returns the block that a result puts or lifts. A result without a user, as of events of
+// people who have not signed in, blocks its device.
 func (r *result) told() (block.Told, error) {
 	t := block.Told{ID: r.ID, Revision: r.Revision, Rule: r.Rule, Fleet: r.Fleet, Device: r.Key["device_id"],
 		User:   cmp.Or(r.Key[r.Block.User], r.Values[r.Block.User]),
@@ -130,7 +130,7 @@ func (r *result) told() (block.Told, error) {
 	if t.Reason == "" {
 		t.Reason = "the rule " + r.Rule
 	}
-	if t.At.IsZero() { // of one that is taken back
+	if t.At.IsZero() { // a result that is retracted has none
 		t.At = time.Now()
 	}
 	if t.ID == "" || t.Fleet == "" || t.Device == "" || r.Block.Seconds <= 0 {
@@ -140,7 +140,7 @@ func (r *result) told() (block.Told, error) {
 	return t, nil
 }
 
-// act is the entry of a result in the audit log, the same whenever it is told.
+// act returns the audit log's entry for a result; a repeated result gives an equal one.
 func act(t *block.Told) auditlog.Act {
 	what := "block put"
 	if t.Back {
@@ -152,9 +152,8 @@ func act(t *block.Told) auditlog.Act {
 		"reason": auditlog.Text(t.Reason), "id": t.ID})
 }
 
-// WriteBatch returns nil when all blocks are committed, and then their entries in the
-// audit log. A crash between the two has the batch come again, and enters what is
-// missing.
+// WriteBatch returns nil when all blocks, and then their entries in the audit log, are committed.
+// After a crash between the two the batch comes again, which adds the missing entries.
 func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) error {
 	var told []block.Told
 	for _, msg := range batch {
@@ -203,7 +202,7 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) err
 	return s.acts.Add(ctx, acts...)
 }
 
-// Close lets go of the store.
+// Close closes the stores.
 func (o *output) Close(context.Context) error {
 	o.stores.Close()
 	return nil
