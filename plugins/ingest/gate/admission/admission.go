@@ -1,6 +1,5 @@
-// Package admission decides which requests the gate lets in: by what is in
-// flight, by the quota of their fleet, and by how far the readers of the log are
-// behind.
+// Package admission decides which requests the gate accepts: by what is in flight, by the quota of
+// their fleet, and by how far the readers of the log are behind.
 package admission
 
 import (
@@ -20,22 +19,22 @@ type Limits struct {
 // Load is what is in flight.
 type Load struct{ Requests, Bytes, Events int }
 
-// Refusal is why a request is not let in now. Nothing of it was taken.
+// Refusal is why a request is not admitted now. None of its events were accepted.
 type Refusal struct {
-	Name   string // of the bound, as problems and metrics have it
+	Name   string // name of the bound in problems and metrics
 	Title  string
 	Detail string
-	After  time.Duration // how long to wait before the next try, spread
-	Soon   time.Duration // how soon there may be room, for those that wait here
+	After  time.Duration // how long to wait before a retry, with jitter
+	Soon   time.Duration // after which there may be room, for streams that wait in the gate
 	Extra  map[string]any
 }
 
 func (r *Refusal) Error() string { return r.Name + ": " + r.Detail }
 
-// Admission decides whether a request may come in: by what is in flight, by its
-// fleet's quota, and by how far the readers of the log are behind. A request is
-// in flight until the engine has acknowledged it, even when its client was
-// answered before: its memory is held that long.
+// Admission decides whether a request may come in: by what is in flight, by its fleet's quota, and
+// by how far the readers of the log are behind. A request is in flight until the engine has
+// acknowledged it, even if its client was answered before, because its memory is held until then.
+// It is safe for concurrent use.
 type Admission struct {
 	limits Limits
 	quotas Quotas
@@ -46,22 +45,23 @@ type Admission struct {
 	requests int
 	bytes    int
 	fleets   map[string]*fleet
-	active   int           // fleets seen lately
-	turnover time.Duration // how long a request is in flight: how soon room comes
+	active   int           // fleets seen within fleetIdle, at least 1
+	turnover time.Duration // moving average of how long a request is in flight: how soon room comes
 	backlog  Backlog
 	flying   int        // events in flight
-	line     *flow.Line // the same, for the rest of the process
-	fresh    int        // events let in that the last reading of the backlog cannot hold
+	line     *flow.Line // the same count, for other components of the process
+	fresh    int        // events admitted that the last reading of the backlog cannot include
 }
 
-// fairness bounds one fleet to this many times the room that is left, so that
-// there is always room for another: alone it may fill four fifths.
+// fairness bounds a fleet to this many times the room that is left, so that others always find
+// room: a fleet alone may fill four fifths.
 const fairness = 4
 
 // fleetIdle is how long a fleet counts as active after its last request.
 const fleetIdle = 10 * time.Second
 
-// New admits within limits and quotas. Events in flight are counted in line.
+// New returns an Admission with these limits and quotas. It also counts the events in flight in
+// line.
 func New(l Limits, q Quotas, line *flow.Line) *Admission {
 	return &Admission{limits: l, quotas: q, now: time.Now, jitter: rand.Float64, fleets: map[string]*fleet{}, active: 1,
 		line: line}
@@ -104,7 +104,7 @@ func (a *Admission) Enter(name string) (*Hold, *Refusal) {
 	return &Hold{a: a, name: name, fleet: f, since: now}, nil
 }
 
-// Grow takes n more bytes, before they are allocated.
+// Grow reserves n more bytes, before they are allocated.
 func (h *Hold) Grow(n int) *Refusal {
 	h.a.mu.Lock()
 	defer h.a.mu.Unlock()
@@ -121,7 +121,7 @@ func (h *Hold) Grow(n int) *Refusal {
 	return nil
 }
 
-// Shrink gives n bytes back that are no longer held.
+// Shrink returns n bytes that are no longer in use.
 func (h *Hold) Shrink(n int) {
 	h.a.mu.Lock()
 	defer h.a.mu.Unlock()
@@ -134,7 +134,7 @@ func (h *Hold) drop(n int) {
 	h.bytes -= n
 }
 
-// Charge takes n events from the fleet's allowances, or refuses them all.
+// Charge takes n events from the fleet's quota and its share, or refuses them all.
 func (h *Hold) Charge(n int) *Refusal {
 	h.a.mu.Lock()
 	defer h.a.mu.Unlock()
@@ -150,7 +150,7 @@ func (h *Hold) Charge(n int) *Refusal {
 	return nil
 }
 
-// Refund gives the events back: they were not taken after all.
+// Refund returns the charged events, because they were not accepted after all.
 func (h *Hold) Refund() {
 	h.a.mu.Lock()
 	defer h.a.mu.Unlock()
@@ -164,7 +164,7 @@ func (h *Hold) Refund() {
 	h.events = 0
 }
 
-// Release gives everything back, once.
+// Release ends the request's share of what is in flight. Only the first call counts.
 func (h *Hold) Release() {
 	h.a.mu.Lock()
 	defer h.a.mu.Unlock()
@@ -180,7 +180,7 @@ func (h *Hold) Release() {
 	h.drop(h.bytes)
 }
 
-// allowed asks the quota and the backlog. The caller holds the lock.
+// allowed checks the quota and the backlog. The caller holds the lock.
 func (a *Admission) allowed(name string, f *fleet, now time.Time) *Refusal {
 	if q := a.quotas.of(name); q.Rate > 0 {
 		if f.quota.fill(now, q.Rate, q.Burst); f.quota.tokens <= 0 {
@@ -213,7 +213,7 @@ func (a *Admission) spread(d time.Duration) time.Duration {
 
 const maxRetryAfter = time.Minute
 
-// Measured takes a new measurement of the backlog, and forgets idle fleets.
+// Measured sets the latest measurement of the backlog, and forgets idle fleets.
 func (a *Admission) Measured(b Backlog) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -234,7 +234,7 @@ func (a *Admission) sweep() {
 	}
 }
 
-// full tells whether forgetting the fleet would give it nothing.
+// full tells whether the fleet's quota is unused, so that forgetting the fleet changes nothing.
 func (f *fleet) full(q Quota, now time.Time) bool {
 	if q.Rate > 0 {
 		f.quota.fill(now, q.Rate, q.Burst)
@@ -242,7 +242,8 @@ func (f *fleet) full(q Quota, now time.Time) bool {
 	return q.Rate == 0 || f.quota.tokens >= q.Burst
 }
 
-// QuotaOf is the state of a fleet's quota, for the RateLimit fields. ok is false without one.
+// QuotaOf returns a fleet's quota and what is left of it, for the RateLimit fields. ok is false if
+// it has none.
 func (a *Admission) QuotaOf(name string) (q Quota, left float64, ok bool) {
 	if q = a.quotas.of(name); q.Rate == 0 {
 		return q, 0, false
@@ -256,28 +257,28 @@ func (a *Admission) QuotaOf(name string) (q Quota, left float64, ok bool) {
 	return q, q.Burst, true
 }
 
-// InFlight is what is held now.
+// InFlight returns what is in flight.
 func (a *Admission) InFlight() Load {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return Load{Requests: a.requests, Bytes: a.bytes, Events: a.flying}
 }
 
-// TakesNothing tells whether the backlog stops everything now.
+// TakesNothing tells whether the backlog stops all requests now.
 func (a *Admission) TakesNothing() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.backlog.ahead(a.fresh).state == stopped
 }
 
-// More tells whether there are requests beside these n.
+// More tells whether more than n requests are in flight.
 func (a *Admission) More(n int) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.requests > n
 }
 
-// within says how soon there may be room.
+// within sets after which time there may be room.
 func (r *Refusal) within(d time.Duration) *Refusal {
 	r.Soon = d
 	return r

@@ -5,49 +5,48 @@ import (
 	"time"
 )
 
-// intake is what the gate does about the backlog.
+// intake is how much the gate admits, given the backlog.
 type intake int
 
 const (
-	flowing intake = iota // takes everything
-	pressed               // takes less than the readers drain, in fair shares
-	stopped               // takes nothing
+	flowing intake = iota // everything
+	pressed               // less than the readers process, in fair shares
+	stopped               // nothing
 )
 
-// Bounds are those of the backlog.
+// Bounds bound the backlog.
 type Bounds struct {
 	Records int
 	Age     time.Duration
-	Resume  float64 // flow again below this part of the bounds
+	Resume  float64 // flow again below this share of the bounds
 }
 
-// overrun is how far above a bound the gate stops altogether, in case that the
-// backlog grows although little is admitted.
+// overrun is the multiple of a bound at which nothing is admitted, in case the backlog grows
+// although little is admitted.
 const overrun = 1.25
 
-// drained is the part of the drain that is admitted while pressed: the rest
-// brings the backlog down.
+// drained is the share of the drain that is admitted while pressed; the rest shortens the backlog.
 const drained = 0.8
 
-// reading is one measurement of the group that is furthest behind.
+// reading is a measurement of one group.
 type reading struct {
 	group   string
 	records int           // written and not yet processed
 	age     time.Duration // since the oldest of them was written
-	behind  time.Duration // of that, what its store does not hold to gather a batch
+	behind  time.Duration // of that, what is more than the time its store gathers a batch
 	drain   float64       // records a second that the group processes
-	watched time.Duration // for how long the drain was measured
+	watched time.Duration // how long the drain was measured
 }
 
-// Backlog is the latest reading, and what follows from it.
+// Backlog is the reading of the group that is furthest behind, and what follows from it.
 type Backlog struct {
 	reading
 	state  intake
 	limits Bounds
 }
 
-// next moves the state along with a new reading. Between the resume point and
-// the bound the state stays what it was, so that it does not flap.
+// next returns the backlog after a new reading. Between the resume point and the bound the state
+// stays as it was, so that it does not flap.
 func (b Backlog) next(r reading, l Bounds) Backlog {
 	fill := float64(r.records) / float64(l.Records)
 	if age := float64(r.age) / float64(l.Age); age > fill {
@@ -62,13 +61,13 @@ func (b Backlog) next(r reading, l Bounds) Backlog {
 	case fill < l.Resume:
 		state = flowing
 	case state == stopped:
-		state = pressed // below the bound again: let the shares through
+		state = pressed // below the bound again: admit the fair shares
 	}
 	return Backlog{reading: r, state: state, limits: l}
 }
 
-// ahead is the backlog with what has come in since the reading: a burst is
-// noticed before the next one.
+// ahead adds the events that were admitted since the reading, so that a burst counts before the
+// next reading.
 func (b Backlog) ahead(events int) Backlog {
 	if b.limits.Records == 0 { // not measured
 		return b
@@ -83,18 +82,18 @@ func (b Backlog) ahead(events int) Backlog {
 	return b
 }
 
-// How long to send clients away while it is not known how fast the backlog
-// drains, and when it is known that it does not.
+// drainKnown is how long the drain must be measured to be known. Until then, clients are told to
+// wait for drainUnknownWait.
 const (
 	drainKnown       = 10 * time.Second
 	drainUnknownWait = 3 * time.Second
 )
 
-// admitted is how many events a second may come in while pressed.
+// admitted returns how many events a second are admitted while pressed.
 func (b Backlog) admitted() float64 { return drained * b.drain }
 
-// relief is how long it takes, at the measured drain, to be below the resume
-// point again.
+// relief estimates how long it takes, at the measured drain, until the backlog is below the resume
+// point.
 func (b Backlog) relief() time.Duration {
 	over := float64(b.records) - b.limits.Resume*float64(b.limits.Records)
 	wait := b.age - time.Duration(b.limits.Resume*float64(b.limits.Age)) // a queue of that age shortens by as much

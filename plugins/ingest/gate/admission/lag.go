@@ -14,18 +14,18 @@ type progress struct {
 	done int64 // sum of its committed offsets
 }
 
-// lagMeter turns offsets into readings.
+// lagMeter makes readings of offsets.
 type lagMeter struct {
 	limits  Bounds
 	history *kafka.History
 	groups  map[string][]progress
 	latest  map[string]reading // of each group
-	// holds is for how long the store of a group gathers records of a partition.
+	// holds returns how long the store of a group gathers records of a partition into a batch.
 	holds func(group string, p kafka.Partition) time.Duration
 }
 
-// drainWindow is over what time the drain is measured: sinks that commit every
-// few seconds show as steady.
+// drainWindow is the time over which the drain is measured: long enough for sinks that commit every
+// few seconds to look steady.
 const drainWindow = 30 * time.Second
 
 func newLagMeter(l Bounds) *lagMeter {
@@ -33,14 +33,13 @@ func newLagMeter(l Bounds) *lagMeter {
 		history: kafka.NewHistory(l.horizon()), holds: func(string, kafka.Partition) time.Duration { return 0 }}
 }
 
-// horizon is the longest age that matters.
+// horizon returns the longest age that makes a difference.
 func (l Bounds) horizon() time.Duration {
 	return time.Duration(float64(l.Age) * overrun * 1.1)
 }
 
-// read takes a measurement and returns the reading of the group that is closest
-// to its bounds, or beyond them the furthest. The ends are the meter's from then
-// on.
+// read takes a measurement and returns the reading of the group that is furthest behind, relative
+// to the bounds. It keeps ends: the caller must not change them.
 func (m *lagMeter) read(now time.Time, starts, ends offsets, committed map[string]offsets) reading {
 	m.history.Note(now, ends)
 	var worst reading
@@ -49,7 +48,7 @@ func (m *lagMeter) read(now time.Time, starts, ends offsets, committed map[strin
 		r := reading{group: group}
 		r.drain, r.watched = m.drain(group, now, starts, at)
 		for p, end := range ends {
-			from := max(at[p], starts[p]) // what the log has dropped cannot be processed
+			from := max(at[p], starts[p]) // what the log has deleted cannot be processed
 			if from >= end {
 				continue
 			}
@@ -66,8 +65,8 @@ func (m *lagMeter) read(now time.Time, starts, ends offsets, committed map[strin
 	return worst
 }
 
-// drain returns how many records a second the group processes, and over what
-// time that was seen.
+// drain returns how many records a second the group processes, and over what time that was
+// measured.
 func (m *lagMeter) drain(group string, now time.Time, starts, at offsets) (float64, time.Duration) {
 	var done int64
 	for p, start := range starts {
@@ -83,5 +82,5 @@ func (m *lagMeter) drain(group string, now time.Time, starts, at offsets) (float
 	}
 	m.groups[group] = past
 	over := now.Sub(past[0].at)
-	return float64(done-past[0].done) / max(over, time.Second).Seconds(), over // one commit in an instant is no rate
+	return float64(done-past[0].done) / max(over, time.Second).Seconds(), over // a single commit is no rate
 }

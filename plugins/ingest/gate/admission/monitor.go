@@ -14,17 +14,17 @@ import (
 	"weir/internal/platform/meter"
 )
 
-// Measurement says which groups to measure, where.
+// Measurement configures which groups to measure, and where.
 type Measurement struct {
 	Cluster  kafka.Cluster
 	Topic    string
 	Groups   []string
-	Batching map[string]time.Duration // for how long a group's store gathers a batch, where its commits do not say
+	Batching map[string]time.Duration // how long a group's store gathers a batch, if its commits do not tell
 	Interval time.Duration
 	Bounds   Bounds
 }
 
-// Monitor measures the backlog in Kafka, and tells the admission.
+// Monitor measures the backlog in Kafka and passes it to the admission.
 type Monitor struct {
 	conf  Measurement
 	admin *kadm.Client
@@ -38,7 +38,7 @@ type Monitor struct {
 	done  sync.WaitGroup
 }
 
-// gauges tell what was measured.
+// gauges are the metrics of what was measured.
 type gauges struct {
 	errors  *service.MetricCounter
 	records *service.MetricGauge // of the group furthest behind
@@ -61,7 +61,7 @@ func newGauges(m *service.Metrics, groups ...string) gauges {
 	}
 }
 
-// StartMonitor measures until Close, and tells each time what follows.
+// StartMonitor measures until Close, and passes each result to tell.
 func StartMonitor(conf Measurement, tell func(Backlog), log *service.Logger, m *service.Metrics) (*Monitor, error) {
 	client, err := kgo.NewClient(conf.Cluster.Options("weir-gate")...)
 	if err != nil {
@@ -80,8 +80,8 @@ func (m *Monitor) Close() {
 	m.admin.Close()
 }
 
-// run measures until close. When Kafka cannot be asked, the last decision
-// stands: a log that is down refuses events by itself.
+// run measures until Close. When Kafka does not answer, the last decision stays in force: a log
+// that is down refuses events by itself.
 func (m *Monitor) run() {
 	tick := time.NewTicker(m.conf.Interval)
 	defer tick.Stop()
@@ -137,12 +137,12 @@ func (m *Monitor) apply(r reading) {
 	m.tell(m.last)
 }
 
-// measure asks where the log begins and ends, and how far each group is.
+// measure reads the beginnings and ends of the log's partitions, and the positions of the groups.
 func (m *Monitor) measure(ctx context.Context, now time.Time) (reading, error) {
 	topic, positions := m.conf.Topic, kafka.Positions{Admin: m.admin}
 	commits := make(map[string]map[kafka.Partition]kafka.Commit, len(m.conf.Groups))
 	committed := make(map[string]offsets, len(m.conf.Groups))
-	for _, group := range m.conf.Groups { // before the ends: a group is never ahead of the log
+	for _, group := range m.conf.Groups { // before the ends, so that no group is ahead of the log
 		got, err := positions.Commits(ctx, group)
 		if err != nil {
 			return reading{}, err
@@ -176,7 +176,7 @@ func (m *Monitor) measure(ctx context.Context, now time.Time) (reading, error) {
 		m.meter = meter
 	}
 	m.meter.holds = func(group string, p kafka.Partition) time.Duration {
-		if c := commits[group][p]; c.Says { // whatever this process's own settings are
+		if c := commits[group][p]; c.Says { // the commit tells it, whatever this process's settings are
 			return c.Period
 		}
 		return m.conf.Batching[group]

@@ -2,15 +2,15 @@ package admission
 
 import "time"
 
-// bucket is a token bucket that may run into debt: who finds it above zero may
-// take any amount, so that a batch larger than the burst passes too, and the
-// debt keeps the rate exact in the long run.
+// bucket is a token bucket that may run into debt. A caller that finds it above zero may take any
+// amount, so that a batch larger than the burst passes, too; the debt keeps the rate exact in the
+// long run.
 type bucket struct {
 	tokens float64
 	at     time.Time
 }
 
-// fill adds what has come since the last time.
+// fill adds the tokens for the time since the last call.
 func (b *bucket) fill(now time.Time, rate, burst float64) {
 	if b.at.IsZero() {
 		b.tokens = burst
@@ -21,7 +21,7 @@ func (b *bucket) fill(now time.Time, rate, burst float64) {
 	b.at = now
 }
 
-// wait is how long until it is above zero again.
+// wait returns how long it takes until the bucket is above zero again.
 func (b *bucket) wait(rate float64) time.Duration {
 	if b.tokens > 0 {
 		return 0
@@ -29,7 +29,7 @@ func (b *bucket) wait(rate float64) time.Duration {
 	return seconds((1 - b.tokens) / rate)
 }
 
-// seconds as a duration, never more than an hour.
+// seconds returns a duration of at most an hour.
 func seconds(s float64) time.Duration {
 	if !(s < 3600) {
 		return time.Hour
@@ -37,13 +37,13 @@ func seconds(s float64) time.Duration {
 	return time.Duration(s * float64(time.Second))
 }
 
-// fleet is what the gate knows of one tenant while it is active.
+// fleet is the state of an active fleet.
 type fleet struct {
 	requests int
 	bytes    int
 	seen     time.Time
 	quota    bucket
-	share    bucket // of the drain, while the log's readers are behind
+	share    bucket // of the drain, while the readers of the log are behind
 }
 
 // Quota is the allowance of a fleet.
@@ -52,7 +52,7 @@ type Quota struct {
 	Burst float64
 }
 
-// Quotas are the default allowance and those of fleets that differ.
+// Quotas are the default quota and those of fleets that differ.
 type Quotas struct {
 	All   Quota
 	Named map[string]Quota

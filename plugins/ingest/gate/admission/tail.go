@@ -10,15 +10,15 @@ import (
 )
 
 const (
-	// tailMost bounds the offsets that are looked at for what they hold.
+	// tailMost is the most offsets at the end of a partition whose contents are looked up.
 	tailMost = 100
-	// tailStill is how long a group stands before the last ones until they are.
+	// tailStill is how long a group must stand before them until they are.
 	tailStill = 5 * time.Second
 )
 
-// tails are the last offsets of partitions that groups do not come to: a group
-// commits what it has processed, and never the marker of a transaction that ends
-// the log. That is no event that waits, however long it lies there.
+// tails are the ends of partitions that groups do not commit. A group commits what it has
+// processed, and never the marker of a transaction at the end of the log: such an offset is no
+// event that waits, however long it is there.
 type tails map[tailKey]tail
 
 type tailKey struct {
@@ -30,10 +30,10 @@ type tail struct {
 	from, end int64
 	since     time.Time
 	looked    bool
-	empty     bool // markers alone, and what was aborted
+	empty     bool // only markers and aborted records
 }
 
-// pass moves a group's offsets beyond tails without events.
+// pass moves a group's offsets past tails without events.
 func (t tails) pass(ctx context.Context, log kafka.Cluster, now time.Time, group string, starts, ends,
 	at offsets) error {
 	for p, end := range ends {
