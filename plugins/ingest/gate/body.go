@@ -11,7 +11,7 @@ import (
 	"weir/plugins/ingest/gate/admission"
 )
 
-// form is how a body is written: what separates its events, and its encoding.
+// form is how a body is written: how its events are separated, and its content encoding.
 type form struct {
 	lines    bool // NDJSON
 	cloud    bool // CloudEvents
@@ -26,8 +26,7 @@ const (
 	typeCloudBatch = "application/cloudevents-batch+json"
 )
 
-// formOf reads the form from the header. A request without Content-Type is
-// taken for JSON.
+// formOf reads the form from the headers. A request without Content-Type is taken for JSON.
 func formOf(r *http.Request) (form, *refusal) {
 	var f form
 	switch ct := r.Header.Get("Content-Type"); ct {
@@ -62,9 +61,8 @@ func formOf(r *http.Request) (form, *refusal) {
 	return f, nil
 }
 
-// readBody reads the whole body into a buffer of its own, which the messages
-// will share. The buffer is never used again: a slow output may still retry
-// its messages after the client was answered.
+// readBody reads the whole body into a new buffer, which the messages will share. The buffer is
+// never reused, because a slow output may retry its messages after the client was answered.
 func (g *gate) readBody(r *http.Request, held *admission.Hold) ([]byte, *refusal) {
 	limit := g.conf.limits.body
 	if r.ContentLength > int64(limit) {
@@ -83,8 +81,7 @@ func (g *gate) readBody(r *http.Request, held *admission.Hold) ([]byte, *refusal
 	return readAll(r.Body, limit, held)
 }
 
-// readAll reads to the end or to the limit, taking what it needs from the
-// bounds before it allocates.
+// readAll reads to the end or to the limit. It reserves memory in held before it allocates.
 func readAll(src io.Reader, limit int, held *admission.Hold) ([]byte, *refusal) {
 	var buf []byte
 	for {

@@ -32,8 +32,8 @@ type cloudEvent struct {
 	hasTime          bool
 }
 
-// fromCloudEvent turns an item that holds a CloudEvent into one that holds an
-// event, or marks it. What it is given stays the item's bytes when it is marked.
+// fromCloudEvent turns an item with a CloudEvent into one with an event. If it cannot, it marks the
+// item as bad, and leaves its bytes as they are.
 func fromCloudEvent(it item) item {
 	c := cloudEvent{raw: it.raw}
 	var bad *event.Rejection
@@ -47,7 +47,7 @@ func fromCloudEvent(it item) item {
 	return lone(c.event())
 }
 
-// refuse is the error of a CloudEvent that is no event.
+// refuse returns the error of a CloudEvent that is no valid event.
 func refuse(pointer, message string) error {
 	return event.Reject(event.CodeInvalidEvent, pointer, message)
 }
@@ -155,8 +155,8 @@ func appendMember(b, key, value []byte) []byte {
 	return append(b, value...)
 }
 
-// event writes the event: what the attributes fill in, the data's own members,
-// and the attributes.
+// event returns the event: the members that the attributes fill in, the members of the data, and
+// all attributes.
 func (c *cloudEvent) event() []byte {
 	var members []byte
 	if !c.hasID {
@@ -179,8 +179,7 @@ func (c *cloudEvent) event() []byte {
 	return append(out, "}}"...)
 }
 
-// eventID is the id when it is a UUID, and else a version 5 UUID of what
-// identifies the event.
+// eventID returns the id if it is a UUID, and else a version 5 UUID of source and id.
 func (c *cloudEvent) eventID() string {
 	if _, ok := text.ParseUUID(c.id); ok {
 		return c.id

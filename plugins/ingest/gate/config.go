@@ -25,13 +25,13 @@ type config struct {
 	grpcAddress string // "": no gRPC
 	keys        string
 	keyRefresh  time.Duration
-	gather      time.Duration // 0: small requests share what waits anyway
+	gather      time.Duration // 0: small requests share only what waits at the same time
 	limits      limits
 	timeouts    timeouts
 	quotas      admission.Quotas
 	pressure    *admission.Measurement // nil: not measured
 	listen      listen.Config
-	regions     *regions // nil: nobody is asked where they are
+	regions     *regions // nil: regions are not looked up
 	people      oidc.Config
 	unwritten   bool // accept events that event_log has not written
 }
@@ -128,7 +128,7 @@ func readQuota(parsed *service.ParsedConfig) (q admission.Quota, err error) {
 	return q, err
 }
 
-// readPressure returns nil where no broker is named: nothing is measured then.
+// readPressure returns nil if no broker is configured: then the backlog is not measured.
 func readPressure(parsed *service.ParsedConfig) (*admission.Measurement, error) {
 	cluster, err := kafka.FromParsed(parsed)
 	if errors.Is(err, kafka.ErrNoBroker) {
@@ -155,7 +155,7 @@ func readPressure(parsed *service.ParsedConfig) (*admission.Measurement, error) 
 	return p, nil
 }
 
-// readBatching reads for how long the stores of groups gather their batches.
+// readBatching reads how long the stores of groups gather their batches.
 func readBatching(parsed *service.ParsedConfig, groups []string) (map[string]time.Duration, error) {
 	var texts map[string]string
 	if err := conf.Read(parsed, gateFieldPressureBatching, &texts); err != nil {

@@ -19,12 +19,12 @@ const (
 	encodingZstd     = "zstd"
 )
 
-// errUndecodable says that a body is not what its Content-Encoding says.
+// errUndecodable says that a body does not have the encoding that Content-Encoding names.
 var errUndecodable = errors.New("the body cannot be decoded")
 
-// decoders undo content encodings. They read from memory only, never from a
-// client: a slow client holds no decoder. What a bomb can take is the bound of
-// a body and, for zstd, a window of at most 8 MiB for each processor.
+// decoders decompress bodies. They read from memory, never from a client, so that a slow client
+// occupies none. What a decompression bomb can take is bounded by the limit of a body and, for
+// zstd, a window of at most 8 MiB for each processor.
 type decoders struct {
 	gzip sync.Pool // *gzip.Reader
 	zstd *zstd.Decoder
@@ -45,9 +45,8 @@ func newDecoders(limit int) (*decoders, error) {
 
 func (d *decoders) close() { d.zstd.Close() }
 
-// decode returns the decoded body. The error is a *refusal for a body beyond
-// the limit, which is noticed before more than the limit is decoded, or
-// errUndecodable.
+// decode returns the decoded body. The error is errUndecodable, or a *refusal if there is no room
+// for the body or it is above the limit, which is noticed before more than the limit is decoded.
 func (d *decoders) decode(encoding string, body []byte, limit int, held *admission.Hold) ([]byte, error) {
 	switch encoding {
 	case encodingGzip:
@@ -97,7 +96,7 @@ func (d *decoders) unzstd(body []byte, limit int, held *admission.Hold) ([]byte,
 		switch {
 		case err == nil:
 			return out, nil
-		case size < limit: // perhaps for want of room
+		case size < limit: // the room may have been too small
 		case errors.Is(err, zstd.ErrDecoderSizeExceeded):
 			return nil, bodyTooLarge(limit)
 		default:

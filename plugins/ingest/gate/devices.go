@@ -9,10 +9,9 @@ import (
 	"weir/internal/event"
 )
 
-// devices bounds how many devices a fleet may have: each costs rows, windows
-// and memory downstream. It knows those that this gate has accepted events of
-// within deviceHours, by a hash; a restart forgets them, and each gate counts for
-// itself.
+// devices bounds how many devices a fleet may have, because each costs rows, windows and memory
+// downstream. It keeps hashes of the devices whose events this gate has accepted within
+// deviceHours. A restart forgets them, and each gate counts for itself.
 type devices struct {
 	most int // 0: no bound, and nothing is kept
 	seed maphash.Seed
@@ -22,14 +21,14 @@ type devices struct {
 	fleets map[string]*known
 }
 
-// known are the devices of a fleet, each with the hour it was last heard of.
+// known are the devices of a fleet, each with the hour in which it was last heard of.
 type known struct {
 	mu    sync.Mutex
 	hours map[uint64]uint32
 	swept uint32
 }
 
-// deviceHours is how long a device that is silent takes up room.
+// deviceHours is how long a silent device counts.
 const deviceHours = 24
 
 func newDevices(most int) *devices {
@@ -47,14 +46,14 @@ func (d *devices) of(fleet string) *known {
 	return k
 }
 
-// newcomer is a device that a request brought in, and the first event of it.
+// newcomer is a device that was new in a request, and the index of its first event.
 type newcomer struct {
 	hash  uint64
 	index int
 }
 
-// admit marks the events of devices for which the fleet has no room, and returns
-// the devices that are new: what becomes of their events decides whether they stay.
+// admit rejects the events of new devices for which the fleet has no room, and returns the new
+// devices that it has added. The caller must call settle with what became of their events.
 func (d *devices) admit(r *request) (fresh []newcomer) {
 	if d.most == 0 {
 		return nil
@@ -98,7 +97,7 @@ func (k *known) sweep(hour uint32) (room bool) {
 	return len(k.hours) < before
 }
 
-// settle forgets new devices of which no event was accepted.
+// settle removes new devices whose first event was not accepted.
 func (d *devices) settle(fleet string, fresh []newcomer, accepted func(index int) bool) {
 	if len(fresh) == 0 {
 		return
@@ -108,7 +107,7 @@ func (d *devices) settle(fleet string, fresh []newcomer, accepted func(index int
 	defer k.mu.Unlock()
 	for _, n := range fresh {
 		if !accepted(n.index) {
-			delete(k.hours, n.hash) // another event of it, in this request or the next, brings it in again
+			delete(k.hours, n.hash) // the next request with an event of it adds it again
 		}
 	}
 }

@@ -7,8 +7,8 @@ import (
 	"weir/internal/platform/trace"
 )
 
-// following is a request that may be traced. Its span begins when its sender is
-// known: what strangers send makes none.
+// following is a request that may be traced. Its span begins when its sender is known, so that
+// requests of strangers make none.
 type following struct {
 	by               *trace.Provider
 	name, parent, id string
@@ -29,17 +29,17 @@ func (f *following) begin() string {
 	return f.parent
 }
 
-// end tells what became of the request.
+// end ends the span with the status of the answer.
 func (f *following) end(res result, err error) {
 	if f.span != nil {
 		f.span.End(statusOf(res, err), len(res.items), len(res.rejected))
 	}
 }
 
-// statusGone stands for an answer that nobody waited for.
+// statusGone stands for the answer to a client that has gone.
 const statusGone = 499
 
-// statusOf is what a request is answered with.
+// statusOf returns the status of the answer to a request.
 func statusOf(res result, err error) int {
 	var ref *refusal
 	var empty *emptyError

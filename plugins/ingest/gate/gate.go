@@ -35,10 +35,10 @@ type gate struct {
 
 	failureLogged, dropLogged atomic.Int64
 
-	witness *event.Witness // whether the log's output notes what it writes
+	witness *event.Witness // whether an output records what it writes to the log
 
-	queue    chan *submission // to ReadBatch, unbuffered: requests that are a batch of the engine each
-	line     *line            // those that share one
+	queue    chan *submission // to ReadBatch, unbuffered: requests that are a batch of their own
+	line     *line            // small requests, which share batches
 	next     *submission      // ReadBatch's own: taken from the queue and not handed on yet
 	patience *time.Timer      // ReadBatch's own
 	waits    sync.Pool        // *wait
@@ -49,18 +49,18 @@ type gate struct {
 	grpc     *grpcServer
 	keys     *apikey.Cache
 	checker  apikey.Checker // the same
-	needs    apikey.Scope   // what every endpoint of events asks for
-	people   *oidc.People   // nil: there are keys alone
+	needs    apikey.Scope   // scope that a key must have for every endpoint of events
+	people   *oidc.People   // nil: only keys are accepted
 	devices  *devices
-	refused  *flow.Burst        // says so of keys
-	unsure   *flow.Burst        // of those that cannot be checked
-	release  func()             // of the key store
-	geo      *geo.File          // nil: nobody is asked where they are
+	refused  *flow.Burst        // logs refusals of keys
+	unsure   *flow.Burst        // logs keys that could not be checked
+	release  func()             // releases the key store
+	geo      *geo.File          // nil: regions are not looked up
 	monitor  *admission.Monitor // nil: the backlog is not measured
-	failed   chan error         // the listener has died
+	failed   chan error         // error of a listener that has died
 	ready    readiness
-	leaving  atomic.Bool   // the process has been told to end: everything is served, and clients are sent elsewhere
-	signals  func()        // stops listening for it
+	leaving  atomic.Bool   // the process was told to end: requests are still served, and clients are sent elsewhere
+	signals  func()        // stops watching for signals
 	draining chan struct{} // closed when the engine stops reading
 	closed   chan struct{} // closed when no acknowledgement can come any more
 	drain    func()
@@ -96,7 +96,7 @@ func newGate(conf config, res *service.Resources) (*gate, error) {
 	return g, nil
 }
 
-// Connect reads the keys and starts to listen.
+// Connect opens the key store and starts to listen.
 func (g *gate) Connect(ctx context.Context) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -193,8 +193,8 @@ func (g *gate) ReadBatch(ctx context.Context) (service.MessageBatch, service.Ack
 	}
 }
 
-// Close answers what still waits, and returns when every connection is done or
-// the context ends. The engine calls it after the last acknowledgement.
+// Close answers the requests that still wait, and returns when every connection is done or the
+// context ends, at most after ten seconds. The engine calls it after the last acknowledgement.
 func (g *gate) Close(ctx context.Context) error {
 	g.drain()
 	g.finish()
@@ -216,7 +216,7 @@ func (g *gate) Close(ctx context.Context) error {
 		g.monitor = nil
 	}
 	if g.geo != nil {
-		g.geo.Close() // what still runs may ask it
+		g.geo.Close() // requests that still run may use it until here
 	}
 	if g.people != nil {
 		g.people.Close()
@@ -232,7 +232,7 @@ func (g *gate) Close(ctx context.Context) error {
 	return err
 }
 
-// closeListeners stops listening and waits for what runs, until ctx ends.
+// closeListeners stops listening and waits for running requests, until ctx ends.
 func (g *gate) closeListeners(ctx context.Context) (err error) {
 	if g.server != nil {
 		if err = g.server.stop(ctx); err != nil {

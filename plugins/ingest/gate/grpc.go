@@ -76,7 +76,7 @@ func (s *grpcServer) stop(ctx context.Context) {
 	}
 }
 
-// Publish takes one request in, or refuses it.
+// Publish handles one request.
 func (s *grpcServer) Publish(ctx context.Context, req *ingestpb.PublishRequest) (*ingestpb.PublishResponse, error) {
 	start := time.Now()
 	who, parent := grpcCaller(ctx)
@@ -92,7 +92,8 @@ func (s *grpcServer) Publish(ctx context.Context, req *ingestpb.PublishRequest) 
 	return response(res), nil
 }
 
-// PublishStream answers requests in order, and waits while there is no room.
+// PublishStream answers requests in order. While there is no room it waits, instead of refusing
+// them.
 func (s *grpcServer) PublishStream(stream grpc.BidiStreamingServer[ingestpb.PublishRequest,
 	ingestpb.PublishResponse]) error {
 	ctx, cancel := context.WithCancel(stream.Context())
@@ -193,7 +194,7 @@ func (s *grpcServer) react(ctx context.Context, who caller, span *following, req
 	return reaction{end: s.failure(err, start)}
 }
 
-// request is a message as the gate's core takes it.
+// request converts a message to the gate's request.
 func (s *grpcServer) request(req *ingestpb.PublishRequest, span *following, held *admission.Hold,
 	taken func()) (*request, error) {
 	events := req.GetEvents()
@@ -233,8 +234,8 @@ func response(res result) *ingestpb.PublishResponse {
 	return out
 }
 
-// grpcCaller reads who calls, and the trace context of the call; its answer says the
-// id that it gets.
+// grpcCaller returns the caller of a call and its trace context. It also sets the id of the call in
+// the answer's header.
 func grpcCaller(ctx context.Context) (who caller, trace string) {
 	md, _ := metadata.FromIncomingContext(ctx)
 	h := http.Header{}
@@ -253,15 +254,15 @@ func grpcCaller(ctx context.Context) (who caller, trace string) {
 	return who, traceparentOf(r)
 }
 
-// grpcID is what a call is known by; its answer says it.
+// grpcID returns the id of a call, and sets it in the answer's header.
 func grpcID(ctx context.Context) string {
 	md, _ := metadata.FromIncomingContext(ctx)
 	id := httpx.IDOf(strings.Join(md.Get(httpx.RequestID), ""))
-	_ = grpc.SetHeader(ctx, metadata.Pairs(httpx.RequestID, id)) // it fails where the call is over
+	_ = grpc.SetHeader(ctx, metadata.Pairs(httpx.RequestID, id)) // fails if the call is over
 	return id
 }
 
-// failure is the status of a call that is refused as a whole.
+// failure returns the status of a call that is refused as a whole.
 func (s *grpcServer) failure(err error, start time.Time) error {
 	var ref *refusal
 	var empty *emptyError

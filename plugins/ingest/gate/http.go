@@ -62,8 +62,8 @@ func (g *gate) watch() listen.Watch {
 	}, NotReloaded: func() { g.metrics.tlsErrors.Incr(1) }}
 }
 
-// stop refuses new connections, and waits for the running requests, and those
-// that their clients have sent by now.
+// stop refuses new connections, and waits for the running requests, also those that clients have
+// sent but that are not read yet.
 func (s *server) stop(ctx context.Context) error {
 	s.stopped.Store(true)
 	err := s.listener.Retire(ctx)
@@ -73,8 +73,8 @@ func (s *server) stop(ctx context.Context) error {
 	return err
 }
 
-// debugWriter takes what net/http says about broken connections: what strangers
-// can cause is no warning. A panic is a defect of ours.
+// debugWriter logs what net/http says about broken connections at level debug, because strangers
+// can cause them. A panic, which is a defect of weir, is logged as an error.
 type debugWriter struct{ g *gate }
 
 func (d debugWriter) Write(p []byte) (int, error) {
@@ -91,7 +91,7 @@ func (d debugWriter) Write(p []byte) (int, error) {
 func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	status := 0
-	if g.isLeaving() && r.URL.Path != "/v1/stream" { // whose Connection is an upgrade
+	if g.isLeaving() && r.URL.Path != "/v1/stream" { // its header Connection is an upgrade
 		w.Header().Set("Connection", "close") // in HTTP/2 it makes a GOAWAY
 	}
 	switch r.URL.Path {
@@ -220,13 +220,13 @@ func (g *gate) serveBody(w http.ResponseWriter, r *http.Request, key *apikey.Key
 	case errors.As(err, &empty):
 		return g.answerEmpty(w, empty.detail), nil
 	case err != nil:
-		return 0, clientGone() // most likely to nobody, but never an empty 200
+		return 0, clientGone() // hardly anybody reads it, but it is never an empty 200
 	}
 	g.limitFields(w, key.Fleet)
 	return g.answer(w, res, strings.EqualFold(strings.ReplaceAll(r.Header.Get("Prefer"), " ", ""), preferMinimal)), nil
 }
 
-// limitFields says where the fleet stands with its quota, if it has one.
+// limitFields sets the headers that tell the fleet's quota and what is left of it, if it has one.
 func (g *gate) limitFields(w http.ResponseWriter, fleet string) {
 	q, left, ok := g.admit.QuotaOf(fleet)
 	if !ok {
@@ -237,7 +237,7 @@ func (g *gate) limitFields(w http.ResponseWriter, fleet string) {
 	h.Set("RateLimit", fmt.Sprintf(`"fleet";r=%d;t=%d`, int(left), int((q.Burst-left)/q.Rate+0.999)))
 }
 
-// refuseFor answers a request whose key is not let in.
+// refuseFor answers a request whose key check failed.
 func (g *gate) refuseFor(w http.ResponseWriter, err error) int {
 	var ref *refusal
 	if !errors.As(err, &ref) { // check returns nothing else

@@ -16,7 +16,7 @@ type result struct {
 	rejected map[int]*event.Rejection // by index; the others are durable
 }
 
-// status is what the reply to the request as a whole is.
+// status returns the status of the reply as a whole.
 func (r *result) status() int {
 	switch len(r.rejected) {
 	case 0:
@@ -27,14 +27,13 @@ func (r *result) status() int {
 	return http.StatusMultiStatus
 }
 
-// emptyError says that a body held nothing to accept or to reject, and why.
+// emptyError says that a body has no event, and why.
 type emptyError struct{ detail string }
 
 func (e *emptyError) Error() string { return e.detail }
 
-// ingest takes one body through the gate, whatever protocol it came by: decode,
-// cut, charge, publish. The error is a *refusal, an *emptyError, or
-// errClientGone. It takes over the request's hold.
+// ingest handles a body, by whatever protocol it came: it decodes, splits, charges and publishes
+// it. The error is a *refusal, an *emptyError, or errClientGone. It takes over the request's hold.
 func (g *gate) ingest(ctx context.Context, r *request, body []byte, f form) (result, error) {
 	body, err := g.decoded(r, body, f)
 	if err == nil {
@@ -94,12 +93,11 @@ func (g *gate) settle(ctx context.Context, r *request) (result, error) {
 	return result{items: r.items, rejected: rejected}, nil
 }
 
-// none of a request's events was accepted.
+// none tells that no event of a request was accepted.
 func none(int) bool { return false }
 
-// cut splits the body into the request's items, and marks those that are known
-// to be bad. A body that cannot be split is one item, so that it too ends among
-// the dead letters.
+// cut splits the body into the request's items, and marks those that are known to be bad. A body
+// that cannot be split becomes one bad item, so that it is dead-lettered as a whole.
 func (g *gate) cut(req *request, body []byte, f form) error {
 	var err error
 	limit := g.conf.limits.batch
@@ -129,7 +127,7 @@ func (g *gate) cut(req *request, body []byte, f form) error {
 	return nil
 }
 
-// check holds one event against the limits that its structure can tell.
+// check checks the limits that the structure of an event shows.
 func (l *limits) check(it *item) *event.Rejection {
 	switch {
 	case len(it.raw) > l.event:

@@ -1,6 +1,6 @@
-// Package gate is where devices' events enter: it takes HTTP requests in,
-// checks their keys, cuts them into events, and answers each only after the
-// stream has made them durable.
+// Package gate is the input for devices' events. It takes requests by HTTP, WebSocket and gRPC,
+// checks their keys, splits them into events, and answers each request only after the stream has
+// made its events durable.
 package gate
 
 import (
@@ -56,7 +56,7 @@ const (
 	gateFieldUnwritten = "acknowledge_unwritten"
 )
 
-// Register adds the room's components.
+// Register registers the components of this package.
 func Register(env *service.Environment) error {
 	return env.RegisterBatchInput("gate", inputSpec(), func(parsed *service.ParsedConfig,
 		res *service.Resources) (service.BatchInput, error) {

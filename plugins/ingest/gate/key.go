@@ -12,15 +12,15 @@ import (
 	"weir/internal/platform/rawjson"
 )
 
-// caller is who sends a request: by which key, from where, to which endpoint.
+// caller is the sender of a request: its key, its address, and the endpoint that it calls.
 type caller struct {
 	text string // of the key: never shown
 	from string // the peer's address
-	// forwarded is X-Forwarded-For: what anybody may have written
+	// forwarded is X-Forwarded-For, which anybody may have written
 	forwarded string
 	method    string
 	path      string
-	id        string // of the request, or of the connection's first
+	id        string // of the request, or of the connection's first request
 }
 
 func callerOf(w http.ResponseWriter, r *http.Request) caller {
@@ -28,8 +28,8 @@ func callerOf(w http.ResponseWriter, r *http.Request) caller {
 		id: httpx.RequestIDOf(w), forwarded: strings.Join(r.Header.Values("X-Forwarded-For"), ",")}
 }
 
-// unsurePerSec is how many requests whose keys cannot be checked are told each with
-// its id and the cause; beyond them they are counted.
+// unsurePerSec is how many requests per second whose keys cannot be checked are logged one by one,
+// with id and cause. Further ones are counted.
 const unsurePerSec = 10
 
 // check returns the caller's key. The error is a *refusal when it is not one
@@ -51,7 +51,7 @@ func (g *gate) check(ctx context.Context, c caller) (*apikey.Key, error) {
 	return nil, keyRefusal(why)
 }
 
-// keyRefusal is a refusal for the sake of a key, in the gate's words.
+// keyRefusal converts a refusal of a key to one of the gate.
 func keyRefusal(why *apikey.Refusal) *refusal {
 	p := why.Problem()
 	r := &refusal{name: why.Reason, status: p.Status, title: p.Title, detail: p.Detail, extra: p.Extra}
@@ -64,15 +64,14 @@ func keyRefusal(why *apikey.Refusal) *refusal {
 	return r
 }
 
-// ofKey tells whether a long connection ends with the refusal: what comes next
-// on it would be refused as well.
+// ofKey tells whether the refusal ends a long connection, because further requests on it would be
+// refused as well.
 func (r *refusal) ofKey() bool {
 	return r.name == apikey.ReasonUnauthorized || r.name == apikey.ReasonForbidden || r.name == apikey.ReasonUnavailable
 }
 
-// keepToPrefix marks the events of devices that the request's key may not send
-// for. One without a device that can be told is marked too: whatever reads it
-// later shall not find another device in it.
+// keepToPrefix rejects the events of devices that the request's key may not send for. An event
+// without a readable device is rejected, too, so that no later reader finds another device in it.
 func (r *request) keepToPrefix() {
 	if r.prefix == "" {
 		return

@@ -7,18 +7,21 @@ import (
 	"syscall"
 )
 
-// A gate stops in three steps. Told to end, the process waits for the engine's
-// shutdown_delay (WEIR_DRAIN), in which the gate is leaving: it takes everything,
-// but load balancers hear that it is not ready, and each answer ends its
-// connection, so that clients come again, to whoever listens then. The engine
-// does not take a batch from an input that it has told to stop, so this has to
-// come before. Then it stops reading, and the gate is draining: what comes in is
-// refused, with a status. At last, when all that it took is acknowledged or has
-// failed, it closes. Without a delay, and when a config is taken up anew, there
-// are the last two alone.
+// A gate stops in three steps.
+//
+// First it leaves: when the process is told to end, the engine waits for shutdown_delay
+// (WEIR_DRAIN). Meanwhile the gate accepts everything, but tells load balancers that it is not
+// ready, and ends each connection with its next answer, so that clients connect again elsewhere.
+// This must come first, because the engine takes no batch from an input that it has told to stop.
+//
+// Then it drains: the engine stops reading, and new requests are refused with a status.
+//
+// At last it closes, when everything that it accepted is acknowledged or has failed.
+//
+// Without a delay, and when the config is reloaded, there are only the last two steps.
 
-// watchSignals makes the gate leave at the first signal to end. Later ones are
-// the engine's alone: one ends its delay.
+// watchSignals makes the gate leave at the first signal to end. Later signals are for the engine:
+// one ends its delay.
 func (g *gate) watchSignals() {
 	if g.signals != nil {
 		return

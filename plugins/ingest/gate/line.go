@@ -8,27 +8,27 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 )
 
-// line is where small requests wait for a batch of the engine that they share.
-// A batch costs about as much as twenty events in it. One that gives up before
-// it is taken leaves the line, and nothing of it goes on.
+// line is where small requests wait for a batch of the engine that they share. A batch costs about
+// as much as twenty events in it. A request that gives up before it is taken leaves the line, and
+// none of its events are sent.
 type line struct {
 	mu     sync.Mutex
 	subs   []*submission
 	events int
 	closed bool
-	ready  chan struct{} // told when the line has its first, or is worth a batch
+	ready  chan struct{} // signals the first request in the line, and that it has enough events for a batch
 }
 
 // Bounds of what small requests share.
 const (
 	smallEvents  = 50
-	sharedEvents = 100 // are worth a batch: nobody waits for more
-	mostEvents   = 500 // of those that wait, since the stream was busy, go into one
+	sharedEvents = 100 // events that are enough for a batch: gathering ends
+	mostEvents   = 500 // events from which on no further request is added to a batch
 )
 
 func newLine() *line { return &line{ready: make(chan struct{}, 1)} }
 
-// join is false when the gate stops.
+// join adds a request. It returns false if the gate is stopping.
 func (l *line) join(sub *submission) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -43,7 +43,7 @@ func (l *line) join(sub *submission) bool {
 	return true
 }
 
-// leave is false when the request was taken before.
+// leave removes a request. It returns false if the request was taken before.
 func (l *line) leave(sub *submission) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -57,7 +57,7 @@ func (l *line) leave(sub *submission) bool {
 	return false
 }
 
-// take removes what goes into one batch, the oldest first.
+// take removes and returns the requests of one batch, the oldest first.
 func (l *line) take() []*submission {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -76,7 +76,7 @@ func (l *line) take() []*submission {
 	return taken
 }
 
-// close answers all that wait with err, and lets nobody in any more.
+// close answers all waiting requests with err, and admits no more.
 func (l *line) close(err error) {
 	l.mu.Lock()
 	l.closed = true
@@ -101,8 +101,8 @@ func (l *line) tell() {
 	}
 }
 
-// gather gives others the time to join, when there are others. A request that
-// needs no company, and has come meanwhile, ends the wait.
+// gather waits for other requests to join, if others are under way. It stops when the line has enough
+// for a batch, or when a request with a batch of its own comes, which it puts into g.next.
 func (g *gate) gather(ctx context.Context) {
 	n, full := g.line.full()
 	if full || g.conf.gather == 0 || !g.admit.More(n) {
@@ -122,8 +122,8 @@ func (g *gate) gather(ctx context.Context) {
 	}
 }
 
-// share makes one batch of small requests. They are acknowledged, or fail,
-// together. It is empty when all of them have left.
+// share makes one batch of the requests in line. They are acknowledged, or fail, together. The
+// batch is empty when all of them have left.
 func (g *gate) share() (service.MessageBatch, service.AckFunc) {
 	all := g.line.take()
 	switch len(all) {

@@ -16,11 +16,11 @@ import (
 	"weir/plugins/ingest/gate/admission"
 )
 
-// metrics of the gate. Labels are bounded: statuses, and names of this file's
-// making; never a fleet, a device or a key.
+// metrics of the gate. Labels are bounded: statuses, and names from this package; never a fleet, a
+// device or a key.
 //
-// What each request counts is added up here and told to the engine a few times
-// a second: the engine looks a metric up by its labels each time.
+// Counts of requests are summed here and passed to the engine a few times a second, because the
+// engine looks up a metric by its labels each time.
 type metrics struct {
 	byStatus [600]atomic.Int64
 	taken    atomic.Int64
@@ -76,15 +76,15 @@ func newMetrics(m *service.Metrics) *metrics {
 	return own
 }
 
-// What becomes of a request whose time counts.
+// Outcomes of requests whose time is measured.
 const (
-	outcomeJudged = "judged" // each of its events has a verdict
-	outcomeFailed = "failed" // weir could not
+	outcomeJudged = "judged" // weir has decided on each of its events
+	outcomeFailed = "failed" // weir could not answer it
 )
 
-// answered counts an answer. Its time counts when events were judged, or weir
-// failed: the quick refusals of strangers and of who is held back would make
-// the quantiles better than what devices see.
+// answered counts an answer. It measures the time only of requests whose events were judged, or on
+// which weir failed: quick refusals of strangers, or of senders that are held back, would improve
+// the quantiles beyond what devices see.
 func (m *metrics) answered(status int, start time.Time) {
 	m.byStatus[status].Add(1)
 	outcome := outcomeJudged
@@ -98,10 +98,10 @@ func (m *metrics) answered(status int, start time.Time) {
 	m.seconds.Timing(time.Since(start).Nanoseconds(), outcome)
 }
 
-// tellEvery is how old the engine's metrics may be.
+// tellEvery is how often counts are passed to the engine.
 const tellEvery = 200 * time.Millisecond
 
-// start tells the engine what was counted, until stop, which tells the rest.
+// start passes counts to the engine until stop is called, which passes the rest.
 func (m *metrics) start(inFlight func() admission.Load) {
 	if m.running {
 		return

@@ -15,14 +15,14 @@ import (
 
 // request is one batch of events on its way in, whatever protocol it came by.
 type request struct {
-	id          string // what the request is known by
+	id          string // its id in headers, logs and traces
 	fleet       string
-	prefix      string // how the devices begin that the key may send for; "" is all
-	region      string // where it was sent from; "" is not known
+	prefix      string // prefix of the devices that the key may send for; "": all
+	region      string // region it was sent from; "": not known
 	traceparent string
 	items       []item
 	admitted    func()          // called when the request has room, or nil
-	held        *admission.Hold // what it takes of the bounds; given back when the engine is done with it
+	held        *admission.Hold // its share of the bounds; released when the engine is done with it
 }
 
 // submission is a request in the hands of the engine.
@@ -33,7 +33,7 @@ type submission struct {
 	done    chan error
 }
 
-// ack is the engine's word on the whole batch.
+// ack takes the engine's result for the whole batch. Only the first call counts.
 func (s *submission) ack(_ context.Context, err error) error {
 	if s.settled.CompareAndSwap(false, true) {
 		s.held.Release()
@@ -42,8 +42,8 @@ func (s *submission) ack(_ context.Context, err error) error {
 	return nil
 }
 
-// wait is what a request waits with. It serves the next one when its
-// acknowledgement has come: later than that, nobody writes to done.
+// wait is what a request waits with. It is reused only after its acknowledgement has come: then
+// nobody writes to done any more.
 type wait struct {
 	timer *time.Timer
 	done  chan error
@@ -58,9 +58,9 @@ func (g *gate) newWait() *wait {
 	return w
 }
 
-// small tells whether a request may share a batch of the engine. One with an
-// event that the gate found bad may not: such an event can be of any size, and
-// if the dead letters did not take it, the others would suffer for it.
+// small tells whether a request may share a batch of the engine. A request with an event that the
+// gate found bad may not: such an event can have any size, and if the dead letters refuse it, the
+// others would fail with it.
 func (r *request) small() bool {
 	if len(r.items) > smallEvents {
 		return false
@@ -106,7 +106,7 @@ func (g *gate) alone(ctx context.Context, sub *submission, w *wait) (err error) 
 	case g.queue <- sub:
 		return g.acknowledged(w)
 	case <-w.timer.C:
-		err = logUnavailable() // the stream takes nothing in: it waits for a store
+		err = logUnavailable() // the stream reads no batch, as it waits for a store
 	case <-ctx.Done():
 		err = errClientGone
 	case <-g.draining:
@@ -116,7 +116,7 @@ func (g *gate) alone(ctx context.Context, sub *submission, w *wait) (err error) 
 	return err
 }
 
-// inLine sends a request with others.
+// inLine sends a request in a batch that others share.
 func (g *gate) inLine(ctx context.Context, sub *submission, w *wait) (late error) {
 	if !g.line.join(sub) {
 		sub.held.Release()
@@ -143,7 +143,7 @@ func (g *gate) inLine(ctx context.Context, sub *submission, w *wait) (late error
 	return notAcknowledged()
 }
 
-// acknowledged waits for a batch that the stream has.
+// acknowledged waits for the acknowledgement of a batch that the stream has taken.
 func (g *gate) acknowledged(w *wait) error {
 	select {
 	case err := <-w.done:
@@ -152,7 +152,7 @@ func (g *gate) acknowledged(w *wait) error {
 		return notAcknowledged()
 	case <-g.closed:
 		select {
-		case err := <-w.done: // it came with the close
+		case err := <-w.done: // both came at once
 			return err
 		default:
 			return notAcknowledged()
@@ -160,7 +160,7 @@ func (g *gate) acknowledged(w *wait) error {
 	}
 }
 
-// rejected are the events of the request that were not accepted, by index.
+// rejected returns the events of the request that were not accepted, by index.
 func (g *gate) rejected(r *request, verdicts *event.Verdicts) map[int]*event.Rejection {
 	rejected := verdicts.Rejected()
 	reject := func(i int, why *event.Rejection) {
@@ -193,29 +193,27 @@ func (g *gate) rejected(r *request, verdicts *event.Verdicts) map[int]*event.Rej
 	return rejected
 }
 
-// errDropped is what becomes of an event that the stream dropped: the engine
-// acknowledges it, and nothing of it is anywhere.
+// errDropped is the verdict on an event that the stream dropped: the engine acknowledges it, but it
+// is stored nowhere.
 var errDropped = event.Reject(event.CodeProcessingFailed, "",
 	"a processor of the ingest stream dropped the event: it is not kept")
 
-// logFailure says why requests fail, once in a while: in an outage there are
-// thousands.
+// logFailure logs why requests fail, at most once in ten seconds: in an outage there are thousands.
 func (g *gate) logFailure(id string, err error) {
 	if seldom(&g.failureLogged) {
 		g.log.Warnf("requests cannot be made durable, their clients are told to send again, as of %s: %v", id, err)
 	}
 }
 
-// seldom is true once in ten seconds at most. last is when it was, in Unix
-// nanoseconds.
+// seldom returns true at most once in ten seconds. last is when it did, in Unix nanoseconds.
 func seldom(last *atomic.Int64) bool {
 	now := time.Now().UnixNano()
 	before := last.Load()
 	return now-before > int64(10*time.Second) && last.CompareAndSwap(before, now)
 }
 
-// stamp is when the request was received, and whether that says its id as well: it
-// cannot say one that a client made up, or that of a stream with a number.
+// stamp returns the header for the time of receipt, and whether that also tells the request's id.
+// It cannot tell an id that a client chose, nor one of a long connection, which has a number.
 func (r *request) stamp(now time.Time) (received string, named bool) {
 	if stamp, ok := requestid.Stamp(r.id, now); ok {
 		return stamp, true
@@ -223,8 +221,8 @@ func (r *request) stamp(now time.Time) (received string, named bool) {
 	return now.UTC().Format(event.TimeFormat), r.id == ""
 }
 
-// messages makes the batch. Its messages outlive the request: a batch that is
-// slow must not be cancelled half way.
+// messages makes the batch. Its messages do not depend on the request's context: a slow batch must
+// not be canceled half way.
 func (g *gate) messages(r *request, verdicts *event.Verdicts) service.MessageBatch {
 	var fleet any = r.fleet // boxed once, not once an event
 	stamp, named := r.stamp(time.Now())

@@ -8,17 +8,16 @@ import (
 	"weir/internal/platform/httpx"
 )
 
-// readiness remembers whether the gate takes anything at all. It is for load
-// balancers, which had better not hear of short pressure: devices are told of
-// that, with when to come again.
+// readiness remembers whether the gate accepts any events. It is for load balancers, which should
+// not react to short pressure; devices are told of that with Retry-After.
 type readiness struct {
-	since atomic.Int64 // the first refusal for lack of room since an event was taken, in Unix nanoseconds; 0 is none
-	last  atomic.Int64 // the last one
+	since atomic.Int64 // first refusal for lack of room since an event was accepted, in Unix nanoseconds; 0: none
+	last  atomic.Int64 // last such refusal
 	why   atomic.Pointer[refusal]
 }
 
-// How long everything must have been refused, and after which silence it is not
-// known any more whether it still would be.
+// unreadyAfter is for how long everything must have been refused. When no refusal came for
+// unreadyForget, it is not known whether the gate would still refuse.
 const (
 	unreadyAfter  = 10 * time.Second
 	unreadyForget = 30 * time.Second
@@ -34,15 +33,15 @@ func (s *readiness) refused(r *refusal, now time.Time) {
 	}
 }
 
-// taken notes that events were taken.
+// taken notes that events were accepted.
 func (s *readiness) taken() {
 	if s.since.Load() != 0 {
 		s.since.Store(0)
 	}
 }
 
-// reason returns why nothing has been taken for a while; nil: the gate is ready.
-// stopped says that it would take nothing now.
+// reason returns why nothing has been accepted for a while; nil: the gate is ready. stopped tells
+// that nothing would be accepted now.
 func (s *readiness) reason(now time.Time, stopped bool) *refusal {
 	since, last := s.since.Load(), s.last.Load()
 	if since == 0 || now.UnixNano()-since < int64(unreadyAfter) || !stopped && now.UnixNano()-last > int64(unreadyForget) {
@@ -51,8 +50,8 @@ func (s *readiness) reason(now time.Time, stopped bool) *refusal {
 	return s.why.Load()
 }
 
-// serveReady answers 503 while the gate is stopping, or has taken nothing for a
-// while for lack of room.
+// serveReady answers 503 while the gate is stopping, or has accepted nothing for a while for lack
+// of room.
 func (g *gate) serveReady(w http.ResponseWriter, r *http.Request) int {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return g.refuse(w, wrongMethod("GET, HEAD"))

@@ -11,20 +11,20 @@ import (
 	"weir/plugins/ingest/gate/admission"
 )
 
-// refusal is why a request as a whole is not taken. Nothing of it is queued,
-// except that after errNotAcked it may have been.
+// refusal is why a request as a whole is not accepted. None of its events is stored, except that
+// after notAcknowledged some may be.
 type refusal struct {
 	name   string // the problem type, and the label of the metric
 	status int
 	title  string
 	detail string
-	after  time.Duration // how long to wait before the next try, spread; 0: do not try again
-	soon   time.Duration // how soon there may be room, for those that wait here
+	after  time.Duration // how long to wait before a retry; 0: do not retry
+	soon   time.Duration // after which there may be room, for streams that wait in the gate
 	extra  map[string]any
 	allow  string // methods, for 405
 	accept string // encodings, for 415
-	close  bool   // the connection is of no more use
-	login  bool   // a key is asked for
+	close  bool   // close the connection
+	login  bool   // ask for a key (WWW-Authenticate)
 }
 
 func (r *refusal) Error() string { return r.name + ": " + r.detail }
@@ -63,10 +63,10 @@ func (r *refusal) problem() httpx.Problem {
 	return p
 }
 
-// keysAgain is when to come back while keys cannot be checked.
+// keysAgain is when to retry while keys cannot be checked.
 const keysAgain = 5 * time.Second
 
-// full is a refusal of the admission, nil for none.
+// full converts a refusal of the admission; nil stays nil.
 func full(r *admission.Refusal) *refusal {
 	if r == nil {
 		return nil
@@ -116,7 +116,7 @@ func slowBody() *refusal {
 		detail: "the body did not arrive in time: nothing of it was taken", close: true}
 }
 
-// incompleteBody is the problem of a body that ends before its end.
+// incompleteBody is the problem type of a body that is shorter than it should be.
 const incompleteBody = "incomplete-body"
 
 func brokenBody() *refusal {
@@ -131,7 +131,7 @@ func stopping() *refusal {
 		detail: "this gate is stopping: nothing of the request was taken", after: time.Second, close: true}
 }
 
-// leaving is for load balancers alone, while events are still taken.
+// leaving tells load balancers that the gate is stopping, while it still accepts events.
 func leaving() *refusal {
 	return &refusal{name: stoppingName, status: http.StatusServiceUnavailable, title: "Temporarily unavailable",
 		detail: "this gate is stopping: send elsewhere", after: time.Second, close: true}

@@ -47,11 +47,11 @@ func geoField() *service.ConfigField {
 		Advanced()
 }
 
-// regions says from where events are taken.
+// regions configures from which regions events are accepted.
 type regions struct {
 	path         string
 	refuse, only []string
-	unknown      bool // is refused
+	unknown      bool // unknown regions are refused
 	trusted      []netip.Prefix
 }
 
@@ -93,8 +93,8 @@ func readRegions(parsed *service.ParsedConfig) (*regions, error) {
 	return nil, nil
 }
 
-// sender is the address that a request came from first, as far as it is to be
-// believed: the last one that no trusted proxy has.
+// sender returns the address that a request comes from, as far as it can be trusted: of the peer
+// and the addresses in X-Forwarded-For, the last that is no trusted proxy.
 func (r *regions) sender(c caller) (netip.Addr, bool) {
 	peer, err := netip.ParseAddrPort(c.from)
 	if err != nil {
@@ -109,7 +109,7 @@ func (r *regions) sender(c caller) (netip.Addr, bool) {
 			hop, err = withPort.Addr(), nil
 		}
 		if err != nil {
-			return at, text == "" // a proxy says nothing that can be read
+			return at, text == "" // a trusted proxy sent what cannot be parsed
 		}
 		at = hop.Unmap()
 	}
@@ -121,7 +121,7 @@ func (r *regions) trusts(at netip.Addr) bool {
 	return slices.ContainsFunc(r.trusted, func(p netip.Prefix) bool { return p.Contains(at) })
 }
 
-// takes tells whether events are taken from a region, "" for one that is not known.
+// takes tells whether events from a region are accepted; "": the region is not known.
 func (r *regions) takes(region string) bool {
 	if region == "" {
 		return !r.unknown && len(r.only) == 0
@@ -131,15 +131,15 @@ func (r *regions) takes(region string) bool {
 	return !in(r.refuse) && (len(r.only) == 0 || in(r.only)) && !r.splits(region)
 }
 
-// splits tells whether a part of a region is refused of which only the country is
-// known: it may be that part.
+// splits tells whether only the country of a region is known, and a part of that country is
+// refused: the sender may be there.
 func (r *regions) splits(region string) bool {
 	within := func(s string) bool { return strings.HasPrefix(s, region+"-") }
 	return len(region) == 2 && slices.ContainsFunc(r.refuse, within)
 }
 
-// place returns the region that a caller sends from, or why nothing is taken from
-// there. It is asked before anything of a body is read.
+// place returns the region of a caller, or a refusal if nothing is accepted from there. It is
+// called before anything of a body is read.
 func (g *gate) place(c caller) (region string, ref *refusal) {
 	if g.conf.regions == nil {
 		return "", nil
@@ -148,7 +148,7 @@ func (g *gate) place(c caller) (region string, ref *refusal) {
 		var err error
 		if region, err = g.geo.Region(at); err != nil {
 			if seldom(&g.failureLogged) {
-				g.log.Errorf("nothing is taken from some addresses: %v", err) // without the address
+				g.log.Errorf("nothing is taken from some addresses: %v", err) // the message must not contain the address
 			}
 			return "", &refusal{name: "region-unavailable", status: http.StatusServiceUnavailable,
 				title: "Temporarily unavailable", detail: "where you send from cannot be told now", after: 10 * time.Second}
@@ -161,7 +161,7 @@ func (g *gate) place(c caller) (region string, ref *refusal) {
 	return region, nil
 }
 
-// openGeo opens the database of addresses, where there is one.
+// openGeo opens the database of addresses, if one is configured.
 func (g *gate) openGeo() (err error) {
 	if g.conf.regions == nil || g.geo != nil {
 		return nil

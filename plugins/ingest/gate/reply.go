@@ -10,8 +10,8 @@ import (
 	"weir/internal/platform/text"
 )
 
-// answer writes the verdict of each event. It is written by hand: there is one
-// for each event that weir takes in.
+// answer writes the verdict on each event. It appends JSON by hand, because it runs for each event
+// that weir accepts.
 func (g *gate) answer(w http.ResponseWriter, res result, minimal bool) int {
 	items, rejected, status := res.items, res.rejected, res.status()
 	h := w.Header()
@@ -36,7 +36,7 @@ func (g *gate) answer(w http.ResponseWriter, res result, minimal bool) int {
 	return status
 }
 
-// keptReply is the largest buffer of a reply that is kept for the next.
+// keptReply is the largest buffer that is kept for the next reply.
 const keptReply = 32 << 10
 
 func (g *gate) count(items int, rejected map[int]*event.Rejection) {
@@ -46,8 +46,7 @@ func (g *gate) count(items int, rejected map[int]*event.Rejection) {
 	}
 }
 
-// answerEmpty answers a request in which there was nothing to accept or to
-// reject: nothing is queued.
+// answerEmpty answers a request without events: nothing is queued.
 func (g *gate) answerEmpty(w http.ResponseWriter, detail string) int {
 	w.Header().Set("Content-Type", typeJSON)
 	w.WriteHeader(http.StatusBadRequest)
@@ -60,8 +59,8 @@ func appendEmpty(b []byte, detail string) []byte {
 	return append(rawjson.AppendString(b, detail), "}\n"...)
 }
 
-// preferMinimal is what a client says in Prefer (RFC 7240) that wants to hear of
-// rejected events only.
+// preferMinimal is the value of Prefer (RFC 7240) with which a client asks only for rejected
+// events.
 const preferMinimal = "return=minimal"
 
 // appendRejections is appendVerdicts without the accepted events.

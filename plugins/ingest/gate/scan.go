@@ -27,7 +27,7 @@ type scan struct {
 	shape
 }
 
-// structural classes the bytes that matter outside of strings.
+// structural marks the bytes that matter outside of strings.
 var structural = func() (t [256]bool) {
 	for _, c := range `"{}[],` {
 		t[c] = true

@@ -19,15 +19,15 @@ type item struct {
 	shape
 }
 
-// errUnsplittable says that where one event ends and the next begins cannot be
-// told: the body as a whole is not JSON.
+// errUnsplittable says that the body as a whole is not JSON, so that its events cannot be told
+// apart.
 var errUnsplittable = errors.New("the array is not JSON: it does not end, or its brackets and quotes do not match")
 
-// errUTF16 says what a body is instead of UTF-8.
+// errUTF16 says that a body is UTF-16.
 var errUTF16 = errors.New("the body is UTF-16: JSON is sent in UTF-8")
 
-// utf16Text tells UTF-16 by its byte order mark, or by the first character:
-// JSON begins with one of ASCII.
+// utf16Text detects UTF-16 by its byte order mark, or by the first character, which in JSON is
+// ASCII.
 func utf16Text(b []byte) bool {
 	if len(b) < 2 {
 		return false
@@ -76,8 +76,8 @@ func split(body []byte, items []item, limit int) ([]item, error) {
 	}
 }
 
-// splitLines cuts an NDJSON body into events, one a line. Empty lines are
-// skipped. A line that is not JSON spoils no other.
+// splitLines cuts an NDJSON body into events, one per line. Empty lines are skipped. A line that is
+// not JSON does not affect the others.
 func splitLines(body []byte, items []item, limit int) ([]item, error) {
 	for len(body) > 0 {
 		var line []byte
@@ -108,7 +108,7 @@ func trimRight(b []byte) []byte {
 	return b[:0:0]
 }
 
-// lone is the item of bytes that are one event as a whole.
+// lone returns the item of bytes that are one event.
 func lone(raw []byte) item {
 	var s scan
 	s.element(raw, 0)

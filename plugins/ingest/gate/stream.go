@@ -18,10 +18,10 @@ import (
 // once. The events of two of them may be stored in any order.
 const relayWindow = 8
 
-// relay runs one long connection. read returns the work of the next request,
-// false at the end; the work says when it has room, and only then is the next
-// request read. send sends the answers in the order of the requests, until it
-// returns false, which must make read return. Relay returns after the last send.
+// relay runs one long connection. read returns the work of the next request, or false at the end.
+// The work calls taken when it has room, and only then is the next request read. send sends the
+// answers in the order of the requests; when it returns false, it must make read return. relay
+// returns after the last send.
 func relay[A any](ctx context.Context, read func() (work func(ctx context.Context, taken func()) A, ok bool),
 	send func(A) bool) {
 	ctx, cancel := context.WithCancel(ctx)
@@ -63,8 +63,8 @@ func relay[A any](ctx context.Context, read func() (work func(ctx context.Contex
 	}
 }
 
-// patiently takes one request in, but waits while there is no room for it.
-// The key is asked for again each time: it may have been revoked.
+// patiently handles one request, and waits while there is no room for it. It checks the key again
+// each time, because it may have been revoked.
 func (g *gate) patiently(ctx context.Context, who caller, build func(held *admission.Hold) (*request, error)) (result,
 	error) {
 	for {
@@ -87,14 +87,14 @@ func (g *gate) patiently(ctx context.Context, who caller, build func(held *admis
 	}
 }
 
-// How long a stream that is held back waits between tries: unlike a device told
-// to come back, it costs little to ask.
+// Bounds of the wait between two attempts for a stream that is held back. They are shorter than
+// what a device is told, because an attempt costs little here.
 const (
 	minHeldBack = 20 * time.Millisecond
 	maxHeldBack = 2 * time.Second
 )
 
-// attempt takes one request in, or says why not.
+// attempt handles one request, or returns why it is refused.
 func (g *gate) attempt(ctx context.Context, who caller, build func(held *admission.Hold) (*request, error)) (result,
 	error) {
 	if g.isDraining() {
@@ -121,8 +121,8 @@ func (g *gate) attempt(ctx context.Context, who caller, build func(held *admissi
 	return g.settle(ctx, r)
 }
 
-// numbered makes the ids of the requests of one long connection: its own, and
-// their number. It is for one reader.
+// numbered makes the ids of the requests of one long connection: the connection's id and a number.
+// It is for one goroutine.
 type numbered struct {
 	of string
 	n  int

@@ -2,7 +2,7 @@ package gate
 
 import "sync"
 
-// streams counts the long connections, which the HTTP server does not wait for.
+// streams counts the long connections, for which the HTTP server does not wait.
 type streams struct {
 	mu     sync.Mutex
 	open   int

@@ -18,9 +18,9 @@ const (
 	wsCloseTimeout = time.Second
 )
 
-// serveStream is GET /v1/stream: a WebSocket on which each message is a body of
-// POST /v1/events, in JSON, and is answered by one message: the verdicts, or a
-// problem. While there is no room, the gate reads nothing.
+// serveStream serves GET /v1/stream: a WebSocket on which each message is a JSON body as for POST
+// /v1/events, and is answered by one message: the verdicts, or a problem. While there is no room,
+// the gate reads nothing.
 func (g *gate) serveStream(w http.ResponseWriter, r *http.Request) int {
 	if r.Method != http.MethodGet {
 		return g.refuse(w, wrongMethod("GET"))
@@ -88,20 +88,20 @@ func (s *stream) serve() {
 	}
 }
 
-// alive gives the client time for its next message, or pong.
+// alive extends the deadline for the client's next message, or pong.
 func (s *stream) alive() error {
 	return s.conn.SetReadDeadline(time.Now().Add(s.g.conf.timeouts.idle))
 }
 
-// watch pings, and ends the reading when the gate stops: what is on its way by
-// then is still answered.
+// watch sends pings, and ends the reading when the gate drains: requests in progress are still
+// answered.
 func (s *stream) watch(done <-chan struct{}) {
 	ping := time.NewTicker(s.g.conf.timeouts.idle / 3)
 	defer ping.Stop()
 	for {
 		select {
 		case <-ping.C:
-			// a client that is gone misses its pong
+			// a client that has gone will not answer, and so misses its deadline
 			_ = s.conn.WriteControl(websocket.PingMessage, nil, time.Now().Add(wsCloseTimeout))
 		case <-s.g.draining:
 			_ = s.conn.SetReadDeadline(time.Now())
@@ -124,7 +124,7 @@ func (s *stream) read() (func(context.Context, func()) answer, bool) {
 	return func(ctx context.Context, taken func()) answer { return s.handle(ctx, id, body, taken) }, true
 }
 
-// handle takes one message in, and says with taken when it has room.
+// handle handles one message, and calls taken when it has room.
 func (s *stream) handle(ctx context.Context, id string, body []byte, taken func()) answer {
 	start := time.Now()
 	span := s.g.following("message of /v1/stream", s.trace, id)
@@ -164,8 +164,8 @@ func (s *stream) handle(ctx context.Context, id string, body []byte, taken func(
 	return answer{close: websocket.CloseNormalClosure} // the client has gone
 }
 
-// send writes one answer. After the last one, or when the client does not take
-// it in time, the connection ends, and with it the reading.
+// send writes one answer. After the last one, or when the client does not take it in time, it
+// closes the connection, which also ends the reading.
 func (s *stream) send(a answer) bool {
 	if len(a.body) > 0 {
 		_ = s.conn.SetWriteDeadline(time.Now().Add(wsWriteTimeout))
@@ -182,7 +182,7 @@ func (s *stream) send(a answer) bool {
 	return false
 }
 
-// goodbye says why the connection ends.
+// goodbye sends the reason for which the connection ends.
 func (s *stream) goodbye(code int, reason string) {
 	_ = s.conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, reason),
 		time.Now().Add(wsCloseTimeout))
