@@ -11,8 +11,8 @@ import (
 	"weir/internal/platform/conf"
 )
 
-// ages is how far the timestamps of events may be from the time they were
-// received: 0 is any distance.
+// ages is how far the timestamps of events may be from the time they were received; 0: any
+// distance.
 type ages struct {
 	most     time.Duration
 	ofFleets map[string]time.Duration
@@ -36,7 +36,7 @@ func agesOf(parsed *service.ParsedConfig) (*ages, error) {
 		}))
 }
 
-// parseAge reads a duration; an empty one is no bound.
+// parseAge reads a duration; an empty text is no bound.
 func parseAge(says string) (time.Duration, error) {
 	if says == "" {
 		return 0, nil
@@ -48,8 +48,8 @@ func parseAge(says string) (time.Duration, error) {
 	return age, nil
 }
 
-// refuse returns why an event is stale, nil where it is not. Time counts as it was
-// when the event was received, so that a verdict is the same whenever it is given.
+// refuse returns why an event is stale, or nil. It compares with the time of receipt, so that the
+// verdict does not depend on when it is given.
 func (a *ages) refuse(fleet string, at, received time.Time) *event.Rejection {
 	most := a.most
 	if own, ok := a.ofFleets[fleet]; ok {

@@ -36,14 +36,15 @@ func blocksField() *service.ConfigField {
 		"blocks for a time. While the store is away, who is blocked stays so until their time, and nobody else is.")
 }
 
-// blocks refuses the events of who is blocked. A nil one refuses none.
+// blocks refuses the events of blocked devices and users. A nil *blocks refuses none.
 type blocks struct {
 	*block.Follower
-	user    []string // the way to it in an event
+	user    []string // path of the user's id in an event
 	pointer string
 }
 
-// readBlocks returns what opens them, once the config as a whole is right.
+// readBlocks reads the config and returns a func that follows the blocks, to be called when the
+// whole config is valid.
 func readBlocks(parsed *service.ParsedConfig) (follow func(*service.Resources) *blocks, err error) {
 	b := &blocks{}
 	var url string
@@ -64,7 +65,7 @@ func readBlocks(parsed *service.ParsedConfig) (follow func(*service.Resources) *
 	}, err
 }
 
-// ready waits until it is known who is blocked, as block.Follower does.
+// ready waits until the blocks are known, as block.Follower does.
 func (b *blocks) ready(ctx context.Context) error {
 	if b == nil {
 		return nil
@@ -72,7 +73,7 @@ func (b *blocks) ready(ctx context.Context) error {
 	return b.Ready(ctx)
 }
 
-// refuse returns why an event of a fleet is refused, nil where it is not.
+// refuse returns why an event is refused, or nil. device is the event's device.
 func (b *blocks) refuse(msg *service.Message, device string, now time.Time) *event.Rejection {
 	if b == nil || b.None() {
 		return nil
@@ -87,7 +88,7 @@ func (b *blocks) refuse(msg *service.Message, device string, now time.Time) *eve
 	raw, err := msg.AsBytes()
 	var e event.Event
 	if err != nil || event.Parse(raw, &e) != nil {
-		return nil // it was judged to be an event: neither can be
+		return nil // neither can fail: the event was found valid
 	}
 	if until, blocked := fleet.Until(block.User, e.TextAt(b.user), now); blocked {
 		return blockedUntil(b.pointer, until)
@@ -95,7 +96,7 @@ func (b *blocks) refuse(msg *service.Message, device string, now time.Time) *eve
 	return nil
 }
 
-// blockedUntil says nothing of why: whoever is told is who it is about.
+// blockedUntil does not tell the reason, because it is sent to the device or user that is blocked.
 func blockedUntil(pointer string, until time.Time) *event.Rejection {
 	return event.Reject(event.CodeBlocked, pointer, fmt.Sprintf("is blocked until %s: nothing of it is taken before",
 		until.Add(time.Second-1).Format(time.RFC3339)))

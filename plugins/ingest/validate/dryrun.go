@@ -14,7 +14,7 @@ import (
 // Recent calls each with events as they were sent, each valid until it returns.
 type Recent func(ctx context.Context, each func(fleet string, raw []byte) error) error
 
-// DryRun is what a candidate would have done to events that were accepted.
+// DryRun is what a candidate schema would have done to events that were accepted.
 type DryRun struct {
 	Read     int          `json:"read"`
 	Judged   int          `json:"judged"` // those of the candidate's firmware
@@ -44,8 +44,8 @@ const (
 	rulesMax    = 200 // kept apart; more are counted together
 )
 
-// TryOn judges recent events by a candidate. A candidate that names no firmware
-// judges all of them.
+// TryOn judges recent events by a candidate schema. A candidate that names no firmware judges all
+// of them.
 func TryOn(ctx context.Context, subject string, candidate []byte, recent Recent) (*DryRun, error) {
 	s, err := registry.Compile(subject, 1, candidate)
 	if err != nil {
@@ -115,7 +115,7 @@ func (t *trial) broken(code event.Code, fe event.FieldError, ex Example) {
 	}
 }
 
-// clone lets go of the event's bytes.
+// clone copies the texts, so that the event's bytes are not kept.
 func (e Example) clone() Example {
 	return Example{strings.Clone(e.Fleet), strings.Clone(e.Device), strings.Clone(e.ID), strings.Clone(e.Firmware)}
 }

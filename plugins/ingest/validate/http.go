@@ -19,10 +19,10 @@ import (
 //go:embed openapi.json
 var openAPI []byte
 
-// OpenAPI describes the trial of schemas, for the whole document.
+// OpenAPI returns the part of the OpenAPI document about dry runs.
 func OpenAPI() []byte { return openAPI }
 
-// Bounds of one trial.
+// Bounds of dry runs.
 const (
 	trialMost                  = 15 * time.Second
 	trialsAtOnce               = 2
@@ -37,9 +37,8 @@ type Sent struct {
 	JSON  []byte
 }
 
-// Newest returns the newest stored events of a fleet, "" is all, the newest first.
-// When the time of ctx is over it returns those that it has found, and whole is
-// false.
+// Newest returns the newest stored events of a fleet ("": of all), the newest first. When ctx is
+// done it returns those found so far, and whole is false.
 type Newest func(ctx context.Context, fleet string, most int) (events []Sent, whole bool, err error)
 
 // DryRunHandler answers POST /v1/schemas/dry-run: what a draft of a schema would
@@ -59,7 +58,7 @@ type dryRuns struct {
 	slots  *httpx.Slots
 }
 
-// draftJSON is what is tried: the schema as JSON, or as a text of it.
+// draftJSON is the request: the schema as JSON, or as a text of JSON.
 type draftJSON struct {
 	Subject    string               `json:"subject"`
 	Schema     json.RawMessage      `json:"schema"`
@@ -67,13 +66,13 @@ type draftJSON struct {
 	Events     *int                 `json:"events"`
 }
 
-// dryRunJSON is what it came to.
+// dryRunJSON is the answer.
 type dryRunJSON struct {
 	*DryRun
 	Passed int        `json:"passed"`
 	From   *time.Time `json:"from"` // the times of the events that were read
 	To     *time.Time `json:"to"`
-	Cut    *string    `json:"cut"` // why fewer were read than there are
+	Cut    *string    `json:"cut"` // why not all events that were asked for were read
 }
 
 func (h *dryRuns) try(w http.ResponseWriter, r *http.Request) {
@@ -141,7 +140,7 @@ func readDraft(w http.ResponseWriter, r *http.Request) (draft draftJSON, text st
 	return draft, text, nil
 }
 
-// tried judges events, until the time of ctx is over.
+// tried judges events until ctx is done.
 func tried(ctx context.Context, subject string, schema []byte, events []Sent, whole bool) (*dryRunJSON, error) {
 	out := &dryRunJSON{}
 	read := 0

@@ -10,9 +10,8 @@ import (
 	"weir/internal/platform/text"
 )
 
-// verdict is what schema_validate finds out about one event. Its strings and
-// slices share the event's memory, and are overwritten by the judge's next
-// verdict.
+// verdict is the result of schema_validate for one event. Its strings and slices share the event's
+// memory, and are overwritten by the judge's next verdict.
 type verdict struct {
 	Rejection *event.Rejection // nil: the event is valid, and the rest is set
 	Schema    *planned
@@ -103,7 +102,7 @@ func (j *judge) slow(raw []byte) verdict {
 
 func reject(r *event.Rejection) verdict { return verdict{Rejection: r} }
 
-// facts is the verdict on a valid event that was parsed.
+// facts returns the verdict on a valid event that was parsed.
 func (j *judge) facts(schema *planned) verdict {
 	e := &j.event
 	v := verdict{Schema: schema, Device: e.Device, Time: e.Time}
@@ -120,7 +119,7 @@ func (j *judge) facts(schema *planned) verdict {
 	return v
 }
 
-// firmwareOf reads what chooses the schema. Where there is none, it says
+// firmwareOf returns the firmware, which chooses the schema. If it is missing, the rejection lists
 // everything that the event lacks.
 func firmwareOf(raw []byte) (string, *event.Rejection) {
 	i := rawjson.Space(raw, 0)

@@ -25,7 +25,7 @@ const (
 	kindAny = kindNull | kindBool | kindNumber | kindString | kindArray | kindObject
 )
 
-// A nil *node takes any value.
+// node tells what one value must be. A nil *node accepts any value.
 type node struct {
 	kinds  kind
 	number *numberRule
@@ -34,7 +34,7 @@ type node struct {
 	array  *arrayRule
 	enums  []*enumRule
 	also   []*node // in-place subschemas ($ref with siblings, allOf): all must accept
-	field  field   // a field of the event, which is noted and held to the event's own rules
+	field  field   // a field of the event, which the walk notes, and checks by the event's own rules
 }
 
 // field is a part of the event that the walk notes as it passes.

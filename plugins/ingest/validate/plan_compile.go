@@ -78,12 +78,12 @@ func (p *planner) node(s *jsonschema.Schema) *node {
 	return n
 }
 
-// free tells whether the node itself demands nothing.
+// free tells whether the node itself has no conditions.
 func (n *node) free() bool {
 	return n.kinds == kindAny && n.number == nil && n.text == nil && n.object == nil && n.array == nil && len(n.enums) == 0
 }
 
-// unknown tells whether the schema uses what plans leave to the library.
+// unknown tells whether the schema uses keywords that plans leave to the library.
 func (p *planner) unknown(s *jsonschema.Schema) bool {
 	content := s.Draft != nil && (s.ContentEncoding != "" || s.ContentMediaType != "") &&
 		s.Draft.String() != jsonschema.Draft2020.String()
@@ -187,7 +187,7 @@ func modern(d *jsonschema.Draft) bool {
 	return d == jsonschema.Draft2019 || d == jsonschema.Draft2020
 }
 
-// toClass recognises ^[class]{m,n}$, also with *, + and ?, of ASCII letters.
+// toClass recognizes ^[class]{m,n}$, also with *, + and ?, for ASCII letters.
 func toClass(pattern string) *classRule {
 	re, err := syntax.Parse(pattern, syntax.Perl)
 	if err != nil || re.Op != syntax.OpConcat || len(re.Sub) != 3 ||

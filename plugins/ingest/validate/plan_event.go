@@ -6,8 +6,8 @@ import (
 	"weir/internal/event"
 )
 
-// eventFields are what an event must be whatever its schema says, which is
-// what event.Parse demands of it further on.
+// eventFields are the fields that every event must have, whatever its schema says, because
+// event.Parse demands them later.
 var eventFields = [...]struct {
 	name     string
 	kinds    kind

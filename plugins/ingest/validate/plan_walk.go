@@ -11,8 +11,8 @@ import (
 	"weir/internal/platform/text"
 )
 
-// walk reads one document by a plan. Positions are offsets into b; a negative
-// one says that the plan did not accept. A walk may be used again.
+// walk reads one document by a plan. Its methods return offsets into b; a negative one says that
+// the plan did not accept. A walk may be used again, but not concurrently.
 type walk struct {
 	b []byte
 
@@ -32,8 +32,8 @@ type walk struct {
 
 const (
 	undecided = -1
-	// namesMax is how many undeclared names of one object are compared with
-	// each other; an object of more is left to the library's way.
+	// namesMax is how many undeclared names of one object are compared with each other. An object
+	// with more is left to the library.
 	namesMax = 64
 )
 
@@ -156,8 +156,8 @@ func (w *walk) object(r *objectRule, i, depth int) int {
 	return i
 }
 
-// undeclared notes a name that the schema does not declare; false: it was
-// there before, or there are too many to tell.
+// undeclared notes a name that the schema does not declare. It returns false if the name occurred
+// before, or there are too many to tell.
 func (w *walk) undeclared(r *objectRule, key []byte, outer int) bool {
 	for _, have := range w.names[outer:] {
 		if bytes.Equal(have, key) {

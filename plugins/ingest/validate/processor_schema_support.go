@@ -47,7 +47,7 @@ output:
 `)
 }
 
-// support is schema_support.
+// support is the processor schema_support.
 type support struct {
 	declared    []registry.Support
 	text        string

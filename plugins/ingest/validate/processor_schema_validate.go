@@ -114,7 +114,7 @@ output:
 `)
 }
 
-// Register adds the room's components.
+// Register registers the components of this package.
 func Register(env *service.Environment) error {
 	if err := env.RegisterProcessor("schema_support", supportSpec(), newSupport); err != nil {
 		return err
@@ -127,7 +127,7 @@ func Register(env *service.Environment) error {
 
 type validator struct {
 	live       *registry.Live
-	rules      atomic.Pointer[rules] // of the set that was in force last
+	rules      atomic.Pointer[rules] // of the latest set
 	clockAhead time.Duration
 	lateAfter  time.Duration
 	ages       *ages
@@ -158,9 +158,9 @@ func newValidator(parsed *service.ParsedConfig, res *service.Resources) (*valida
 	return p, nil
 }
 
-// ProcessBatch marks the messages of the batch in place. It returns an error,
-// having marked nothing, only if it was told to stop while waiting for the
-// first schemas, or for who is blocked.
+// ProcessBatch marks the messages of the batch in place. It returns an error, having marked
+// nothing, only if it was told to stop while waiting for the first schemas or the first list of
+// blocks.
 func (p *validator) ProcessBatch(ctx context.Context, batch service.MessageBatch) ([]service.MessageBatch, error) {
 	defer p.trace.Batch("schema_validate", batch).End(nil)
 	set, err := p.live.Current(ctx)
@@ -201,7 +201,7 @@ func (p *validator) ProcessBatch(ctx context.Context, batch service.MessageBatch
 	return []service.MessageBatch{batch}, nil
 }
 
-// rulesOf plans each set once, or a few times if several ask at once.
+// rulesOf makes the plans of each set once, or a few times if several callers ask at once.
 func (p *validator) rulesOf(set *registry.Set) *rules {
 	r := p.rules.Load()
 	if r == nil || r.set != set {
@@ -211,7 +211,7 @@ func (p *validator) rulesOf(set *registry.Set) *rules {
 	return r
 }
 
-// Close stops following the store.
+// Close passes on the last counts, and stops following the schemas and the blocks.
 func (p *validator) Close(ctx context.Context) error {
 	p.tally.tell()
 	done := make(chan struct{})
@@ -234,7 +234,7 @@ type marker struct {
 	receivedText string // the messages of a request share it
 	received     time.Time
 
-	// The last values, as metadata has them: most events have the same again.
+	// The last values, boxed for metadata: most events have the same again.
 	schema       *planned
 	schemaValue  any
 	unknown      string
@@ -242,8 +242,8 @@ type marker struct {
 	buf          []byte
 }
 
-// mark returns the flags it set. It turns the verdict on an event that is too far
-// from the time it was received, or of who is blocked.
+// mark writes the verdict to the message and returns the flags it set. It rejects a valid event
+// that is too far from the time it was received, or whose device or user is blocked.
 func (m *marker) mark(msg *service.Message, v *verdict) (flags string) {
 	received := m.now
 	if v.Rejection == nil {

@@ -7,10 +7,10 @@ import (
 // rules is a set of schemas with the plan of each. It is immutable.
 type rules struct {
 	set     *registry.Set
-	schemas []*planned // at the set's places
+	schemas []*planned // at the indices of the set
 }
 
-// planned is a schema and how events are read by it.
+// planned is a schema and its plan.
 type planned struct {
 	*registry.Schema
 	name any   // "telemetry/2", boxed once for message metadata

@@ -11,8 +11,8 @@ import (
 	"weir/plugins/ingest/registry"
 )
 
-// tally counts verdicts, and tells the engine a few times a second: the engine
-// looks a metric up by its labels each time.
+// tally counts verdicts, and passes the counts to the engine a few times a second, because the
+// engine looks up a metric by its labels each time.
 type tally struct {
 	events   *service.MetricCounter
 	flagged  *service.MetricCounter
@@ -24,12 +24,12 @@ type tally struct {
 	counted  map[verdictLabel]int64
 	flags    map[string]int64
 	unknown  map[nameLabel]int64
-	awaiting bool // a call of tell is on its way
+	awaiting bool // a call of tell is scheduled
 }
 
 type verdictLabel struct{ schema, verdict string }
 
-// tellEvery is how old the engine's metrics may be.
+// tellEvery is how often counts are passed to the engine.
 const tellEvery = 200 * time.Millisecond
 
 type nameLabel struct{ place, name string }
@@ -55,7 +55,7 @@ func newTally(m *service.Metrics) *tally {
 	}
 }
 
-// tell hands the engine what was counted since the last time.
+// tell passes the engine what was counted since the last call.
 func (t *tally) tell() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -82,7 +82,7 @@ func (t *tally) loaded(s *registry.Set) {
 	}
 }
 
-// batchTally gathers one batch; most batches have one or two kinds of verdict.
+// batchTally counts the verdicts of one batch; most batches have one or two kinds.
 type batchTally struct {
 	t        *tally
 	verdicts []verdictCount
@@ -135,8 +135,8 @@ func (b *batchTally) add(v *verdict, flags string) {
 	}
 }
 
-// name counts one name. The events of a batch mostly have the same few; where
-// they do not, looking for each among all would cost more than it saves.
+// name counts one name. The events of a batch mostly have the same few; if there are more, a search
+// among all would cost more than it saves.
 func (b *batchTally) name(place string, name []byte) {
 	const gathered = 32
 	for i := range b.names {

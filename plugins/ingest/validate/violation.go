@@ -20,8 +20,8 @@ const (
 
 )
 
-// violation judges a decoded document by the library, and says at which
-// pointers it is not what was expected. Errors are in order of their pointers.
+// violation validates a decoded document by the library, and returns at which pointers it is not as
+// expected. Errors are in the order of their pointers.
 func (s *planned) violation(doc any) *event.Rejection {
 	err := s.Library.Validate(doc)
 	if err == nil {
@@ -78,7 +78,7 @@ func (s *planned) collect(ve *jsonschema.ValidationError, doc any, out *[]event.
 	}
 }
 
-// inWords says what was expected, without repeating long values.
+// inWords returns what was expected, without repeating long values.
 func (s *planned) inWords(ve *jsonschema.ValidationError, doc any, at string) string {
 	keyword := ve.KeywordLocation[strings.LastIndexByte(ve.KeywordLocation, '/')+1:]
 	switch keyword {
@@ -108,7 +108,7 @@ func (s *planned) inWords(ve *jsonschema.ValidationError, doc any, at string) st
 	return ve.Message
 }
 
-// found shows the number at the pointer.
+// found returns the number at a pointer as text.
 func found(doc any, at string) string {
 	for at != "" {
 		var token string
