@@ -6,17 +6,17 @@ import (
 	"strings"
 )
 
-// items are the schemas of an array's items.
+// items has the schemas of the items of an array.
 type items struct {
 	byPosition  []*shape
 	all         *shape // of an array without positions
-	rest        *shape // of those after the positions
+	rest        *shape // of the items after those
 	unevaluated *shape
 }
 
-// items reads items, prefixItems and additionalItems as their draft does.
-// additionalItems without positions means nothing, but whoever changes it
-// means something: it is compared all the same, as Confluent's registry does.
+// items reads items, prefixItems and additionalItems as their draft defines them. additionalItems
+// without positions has no effect, but a change of it is still compared, as Confluent's registry
+// does.
 func (s *shapes) items(of *shape) items {
 	out := items{unevaluated: s.keyword(of, "unevaluatedItems")}
 	keyword, after := "prefixItems", "items"
@@ -37,8 +37,8 @@ func (s *shapes) items(of *shape) items {
 	return out
 }
 
-// asTuple is an array whose items are all alike as a tuple without positions.
-// Confluent's registry sees that only in a 2020-12 schema that allows no items.
+// asTuple converts an array with one schema for all items to a tuple without positions. Confluent's
+// registry does so only for a schema of 2019-09 or later that allows no items.
 func (i items) asTuple(policy Policy, newest bool) items {
 	if i.all != nil && (policy == PolicyAdditive || newest && i.all.kind == shapeNever) {
 		i.all, i.rest = nil, i.all
@@ -73,8 +73,8 @@ func (c *compat) arrays(w, r *shape) {
 	}
 }
 
-// count reads a bound of an array. From 2019-09 on, contains demands one item,
-// and its bounds mean nothing without it.
+// count reads a bound of an array. From 2019-09 on, contains demands one item, and its bounds have
+// no effect without it.
 func (s *shapes) count(of *shape, keyword string) *big.Rat {
 	if _, has := of.raw["contains"]; s.newest && strings.HasSuffix(keyword, "Contains") {
 		if n := of.number(keyword); !has || n != nil || keyword == "maxContains" {
@@ -85,7 +85,7 @@ func (s *shapes) count(of *shape, keyword string) *big.Rat {
 	return of.number(keyword)
 }
 
-// beyond is the schema of items after the positions.
+// beyond returns the schema of items after the positions.
 func (i items) beyond() *shape {
 	if i.rest == nil {
 		return i.unevaluated
@@ -93,7 +93,7 @@ func (i items) beyond() *shape {
 	return i.rest
 }
 
-// positions compares tuples, as objects are compared by name.
+// positions compares tuples, in the way that objects are compared by name.
 func (c *compat) positions(from, to []*shape, wRest, rRest *shape) {
 	open := func(rest *shape) bool { return rest == nil || rest.kind == shapeAny }
 	for i := range min(len(from), len(to)) {

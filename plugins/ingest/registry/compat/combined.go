@@ -1,6 +1,6 @@
 package compat
 
-// combined compares schemas that are both made of several.
+// combined compares two schemas that both consist of several.
 func (c *compat) combined(w, r *shape) {
 	if w.way != r.way {
 		wOnly, rOnly := len(w.parts) == 1, len(r.parts) == 1
@@ -36,7 +36,7 @@ func (c *compat) combined(w, r *shape) {
 		at := r.at + "/" + r.way
 		c.add("COMBINED_TYPE_SUBSCHEMAS_CHANGED", at, "only %d of the %d subschemas of %s have one of their own in %s "+
 			"that takes them", m.size, len(from), c.writer(), c.reader())
-		for i, j := range m.of { // say why, where it is plain which belongs to which
+		for i, j := range m.of { // say why, if it is clear which belongs to which
 			if j < 0 && len(from) == len(to) {
 				found, _ := c.try(from[i], to[i])
 				c.out.accept(found)
@@ -45,7 +45,7 @@ func (c *compat) combined(w, r *shape) {
 	}
 }
 
-// distinct leaves out parts that say the same as an earlier one.
+// distinct leaves out parts that are equal to an earlier one.
 func distinct(parts []*shape) (out []*shape) {
 	seen := map[string]bool{}
 	for _, p := range parts {
@@ -57,8 +57,8 @@ func distinct(parts []*shape) (out []*shape) {
 	return out
 }
 
-// matching pairs each writer's part with a reader's part of its own that takes
-// it, as many as can be.
+// matching pairs writers' parts with readers' parts that accept them, each with one of its own, and
+// as many as possible.
 type matching struct {
 	of    []int // for each writer's part the reader's, or -1
 	size  int
@@ -80,7 +80,7 @@ func (c *compat) match(from, to []*shape) matching {
 		owner[j] = -1
 	}
 	var place func(i int, tried []bool) bool
-	place = func(i int, tried []bool) bool { // finds i a partner, moving others to theirs
+	place = func(i int, tried []bool) bool { // finds a partner for i, by moving others to theirs
 		for j := range to {
 			if _, fits := m.found[[2]int{i, j}]; !fits || tried[j] {
 				continue

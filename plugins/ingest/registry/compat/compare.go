@@ -7,8 +7,8 @@ import (
 	"weir/internal/platform/schemadoc"
 )
 
-// compat compares what a writer's schema allows with what a reader's takes.
-// The writer's is the older of the two when newIsReader, else the newer.
+// compat compares what a writer's schema allows with what a reader's schema accepts. The writer's
+// is the older of the two if newIsReader is set, else the newer.
 type compat struct {
 	policy      Policy
 	newIsReader bool
@@ -17,7 +17,7 @@ type compat struct {
 	*compared
 }
 
-// harmless are the rules that do not break a reader.
+// harmless tells whether differences of a rule do not break a reader.
 func harmless(rule string) bool {
 	return slices.Contains([]string{
 		"SCHEMA_REMOVED", "TYPE_EXTENDED",
@@ -68,12 +68,13 @@ func (c *compat) add(rule, at, format string, args ...any) {
 	c.out.add(Difference{Rule: rule, Pointer: at, Message: fmt.Sprintf(format, args...), Breaking: !harmless(rule)})
 }
 
-// breaks adds a difference that breaks by the policy, whatever its rule.
+// breaks adds a difference that the policy takes as breaking, whatever its rule.
 func (c *compat) breaks(rule, at, format string, args ...any) {
 	c.out.add(Difference{Rule: rule, Pointer: at, Message: fmt.Sprintf(format, args...), Breaking: true})
 }
 
-// try compares aside, and tells whether the reader takes all of the writer's.
+// try compares a pair without adding the differences, and tells whether the reader accepts all that
+// the writer allows.
 func (c *compat) try(w, r *shape) (found *outcome, ok bool) {
 	aside := *c
 	aside.out = &outcome{}
@@ -141,14 +142,14 @@ func (c *compat) comparePair(w, r *shape) {
 	}
 }
 
-// bothBytes tells whether both are what Kafka Connect makes of bytes:
-// Confluent's registry lets their type change.
+// bothBytes tells whether both are bytes as Kafka Connect describes them: Confluent's registry lets
+// their type change.
 func (c *compat) bothBytes(w, r *shape) bool {
 	const keyword = "connect.type"
 	return c.policy == PolicyStrict && w.raw[keyword] == "bytes" && r.raw[keyword] == "bytes"
 }
 
-// units compares what a reading is measured in.
+// units compares the units of readings.
 func (c *compat) units(w, r *shape) {
 	const keyword = "x-unit"
 	from, ok1 := w.raw[keyword].(string)
@@ -174,7 +175,7 @@ func (s *shape) describe() string {
 	return string(s.kind)
 }
 
-// another tells whether one of the parts takes the writer's shape.
+// another tells whether one of the parts accepts the writer's shape.
 func (c *compat) another(w *shape, parts []*shape) bool {
 	for _, p := range parts {
 		if _, ok := c.try(w, p); ok {

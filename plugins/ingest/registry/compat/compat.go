@@ -1,5 +1,5 @@
-// Package compat compares versions of a JSON Schema: who reads by one, can it
-// read what was written by the other?
+// Package compat compares versions of a JSON Schema: can a reader by one version read what was
+// written by the other?
 package compat
 
 import (
@@ -13,9 +13,9 @@ import (
 // must be compatible. The names are Confluent's.
 type Level string
 
-// The levels. Backward: whoever reads by the new schema can read what was
-// written by the old. Forward: whoever reads by the old can read what is
-// written by the new. Full: both. Transitive: all versions instead of the last.
+// The levels. Backward: a reader by the new schema can read what was written by the old. Forward: a
+// reader by the old schema can read what is written by the new. Full: both. Transitive: this holds
+// for all earlier versions, not only for the last.
 const (
 	LevelNone               Level = "NONE"
 	LevelBackward           Level = "BACKWARD"
@@ -37,18 +37,17 @@ func ParseLevel(s string) (Level, error) {
 		"FORWARD_TRANSITIVE, FULL, FULL_TRANSITIVE", s)
 }
 
-// Policy says what counts as compatible.
+// Policy tells what counts as compatible.
 type Policy string
 
 const (
-	// PolicyStrict judges as Confluent's registry does, its blind spots
-	// included: an optional property cannot be added to an open object,
-	// because old data may hold anything under that name.
+	// PolicyStrict decides like Confluent's registry, including what that overlooks: an optional
+	// property cannot be added to an open object, because old data may have anything under that
+	// name.
 	PolicyStrict Policy = "strict"
-	// PolicyAdditive lets an optional property be added to an open object.
-	// Removing a property breaks whoever reads it, so it is not compatible.
-	// It also looks at what Confluent's registry overlooks: formats,
-	// patternProperties, units, conditions and the like.
+	// PolicyAdditive allows adding an optional property to an open object. Removing a property
+	// breaks its readers, so it is not compatible. It also compares what Confluent's registry
+	// overlooks: formats, patternProperties, units, conditions and the like.
 	PolicyAdditive Policy = "additive"
 )
 
@@ -69,7 +68,7 @@ type Difference struct {
 	Breaking bool   `json:"breaking"`
 }
 
-// String names the rule and the pointer, and says what changed.
+// String returns the rule, the pointer, and what changed.
 func (d Difference) String() string {
 	return fmt.Sprintf("%s at #%s: %s", d.Rule, d.Pointer, d.Message)
 }
@@ -131,8 +130,7 @@ func (l Level) Check(policy Policy, newer []byte, earlier [][]byte) ([]Differenc
 	return breaking, nil
 }
 
-// differences compares what a writer's schema allows with what a reader's
-// takes.
+// differences compares what a writer's schema allows with what a reader's accepts.
 func differences(policy Policy, writer, reader []byte, newIsReader bool) ([]Difference, error) {
 	w, err := parseShapes(writer)
 	if err != nil {

@@ -9,8 +9,8 @@ import (
 	"weir/internal/platform/schemadoc"
 )
 
-// content is how an object (or a tuple) treats what its schema does not name:
-// open takes anything, closed nothing, and otherwise there is a schema.
+// content is how an object (or a tuple) treats what its schema does not name: open content accepts
+// anything, closed nothing, and otherwise there is a schema.
 type content struct {
 	open     bool
 	rest     *shape            // of what is neither named nor matched; nil when open or closed
@@ -46,7 +46,7 @@ func (s *shapes) keyword(of *shape, keyword string) *shape {
 	return nil
 }
 
-// named returns the subschemas of a keyword that holds them by name.
+// named returns the subschemas in the object of a keyword, by name.
 func (s *shapes) named(of *shape, keyword string) map[string]*shape {
 	out := map[string]*shape{}
 	raw, _ := of.raw[keyword].(map[string]any)
@@ -59,8 +59,8 @@ func (s *shapes) named(of *shape, keyword string) map[string]*shape {
 	return out
 }
 
-// objectContent returns the content model of an object. additionalProperties
-// comes before unevaluatedProperties, which leaves the same names over here.
+// objectContent returns the content model of an object. additionalProperties takes precedence over
+// unevaluatedProperties, which here applies to the same names.
 func (s *shapes) objectContent(of *shape) content {
 	m := content{patterns: s.named(of, "patternProperties")}
 	for _, pattern := range slices.Sorted(maps.Keys(m.patterns)) {

@@ -72,7 +72,7 @@ func merged[V any](a, b map[string]V) map[string]bool {
 	return all
 }
 
-// extra tells whether a has what b has not.
+// extra tells whether a has a name that b has not.
 func extra(a, b []string) bool {
 	return slices.ContainsFunc(a, func(s string) bool { return !slices.Contains(b, s) })
 }

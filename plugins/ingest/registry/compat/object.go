@@ -13,7 +13,7 @@ type sides struct {
 	wProps, rProps   map[string]*shape
 	wNeeds, rNeeds   []string
 	wModel, rModel   content
-	onlyOld, onlyNew []string // property names, for guessing at renames
+	onlyOld, onlyNew []string // property names, to guess at renames
 }
 
 func (c *compat) objects(w, r *shape) {
@@ -46,10 +46,10 @@ func (c *compat) objects(w, r *shape) {
 }
 
 func (c *compat) properties(o *sides) {
-	for _, name := range o.onlyOld { // the writer's alone
+	for _, name := range o.onlyOld { // only the writer names them
 		c.writersAlone(o, name)
 	}
-	for _, name := range o.onlyNew { // the reader's alone
+	for _, name := range o.onlyNew { // only the reader names them
 		c.readersAlone(o, name)
 	}
 	for _, name := range slices.Sorted(maps.Keys(o.rProps)) {
@@ -59,9 +59,8 @@ func (c *compat) properties(o *sides) {
 	}
 }
 
-// writersAlone judges a property that the reader does not name: the reader's
-// content model decides. Under the additive policy that is a removal if the
-// reader is the newer, and a removal breaks.
+// writersAlone judges a property that the reader does not name, by the reader's content model.
+// Under the additive policy, if the reader is the newer, this is a removal, which breaks.
 func (c *compat) writersAlone(o *sides, name string) {
 	w := o.wProps[name]
 	add := c.add
@@ -93,10 +92,9 @@ func (c *compat) writersAlone(o *sides, name string) {
 	}
 }
 
-// readersAlone judges a property that the writer does not name: what may the
-// writer have written under that name? Under the additive policy it is taken
-// that nothing else was written there; and if the reader is the older, the
-// property was removed.
+// readersAlone judges a property that the reader names and the writer does not, by what the writer
+// may have written under that name. The additive policy assumes that nothing else was written
+// there; and if the reader is the older, the property was removed.
 func (c *compat) readersAlone(o *sides, name string) {
 	r := o.rProps[name]
 	needed := slices.Contains(o.rNeeds, name)
@@ -131,7 +129,7 @@ func (c *compat) readersAlone(o *sides, name string) {
 			c.out.accept(found)
 		}
 		switch {
-		case narrower: // of the kind that was allowed: taken to be new, as in an open object
+		case narrower: // of the allowed kind: assumed to be new, as in an open object
 		case ok:
 			c.add("PROPERTY_ADDED_IS_COVERED_BY_PARTIALLY_OPEN_CONTENT_MODEL", r.at,
 				"%s has the property, and takes what %s allows for additional ones", c.reader(), c.writer())
@@ -151,8 +149,7 @@ func demanded(needed bool) string {
 	return ""
 }
 
-// renamed guesses, for a property that is gone, which one took its place: the
-// only fresh one of the same kind.
+// renamed guesses which property replaced one that is gone: the only new one of the same kind.
 func (c *compat) renamed(gone *shape, fresh []string, props map[string]*shape) string {
 	as := ""
 	for _, name := range fresh {
@@ -182,7 +179,7 @@ func (c *compat) required(o *sides) {
 	for _, name := range o.rNeeds {
 		r, both := o.rProps[name], o.rProps[name] != nil && o.wProps[name] != nil
 		if slices.Contains(o.wNeeds, name) || !both && (c.policy == PolicyStrict || r != nil && o.wProps[name] == nil) {
-			continue // a property of the reader alone has been judged
+			continue // properties that only the reader names were judged before
 		}
 		at := o.r.at + "/required/" + event.EscapePointer(name)
 		if r != nil {

@@ -3,8 +3,8 @@ package compat
 // pair is a writer's and a reader's shape.
 type pair struct{ w, r *shape }
 
-// outcome is what comparing a pair came to: differences, and outcomes of pairs
-// within, which other outcomes share.
+// outcome is the result of comparing a pair: differences, and outcomes of pairs within, which other
+// outcomes may share.
 type outcome struct {
 	found  []finding
 	breaks bool
@@ -28,7 +28,7 @@ func (o *outcome) accept(other *outcome) {
 	}
 }
 
-// differences lists each difference once.
+// differences returns each difference once.
 func (o *outcome) differences() (list []Difference) {
 	seen, said := map[*outcome]bool{}, map[Difference]bool{}
 	var walk func(*outcome)
@@ -54,15 +54,14 @@ func (o *outcome) differences() (list []Difference) {
 // comparisonsMax bounds the comparisons of one pair of documents.
 const comparisonsMax = 200_000
 
-// compared is what is known of pairs. Schemas may contain themselves, and
-// alternatives are compared each with each, so a pair is met many times:
-// it is compared once a round, and taken to be compatible while it is being
-// compared. Rounds are repeated until no such assumption was wrong.
+// compared has the outcomes of pairs. Schemas may contain themselves, and alternatives are compared
+// each with each, so a pair occurs many times: it is compared once in a round, and assumed to be
+// compatible while it is being compared. Rounds are repeated until no such assumption was wrong.
 type compared struct {
 	known   map[pair]*outcome
 	doing   map[pair]bool
-	wrong   map[pair]*outcome // pairs that earlier rounds found to break
-	assumed bool              // a pair was taken to be compatible in this round
+	wrong   map[pair]*outcome // pairs that break, as earlier rounds found
+	assumed bool              // a pair was assumed to be compatible in this round
 	count   int
 }
 
@@ -74,7 +73,7 @@ func compareAll(policy Policy, newIsReader bool, w, r *shapes) []Difference {
 		c := compat{policy: policy, newIsReader: newIsReader, w: w, r: r, out: &outcome{}, compared: state}
 		c.compare(w.root(), r.root())
 		settled := true
-		for p, o := range state.known { // a pair that once broke stays so: rounds come to an end
+		for p, o := range state.known { // a pair that breaks once stays so: the rounds end
 			if _, had := state.wrong[p]; o.breaks && !had {
 				state.wrong[p], settled = o, false
 			}
@@ -85,7 +84,7 @@ func compareAll(policy Policy, newIsReader bool, w, r *shapes) []Difference {
 	}
 }
 
-// once returns the outcome of a pair: as known, or by comparing it.
+// once returns the outcome of a pair, and compares the pair if it is not known.
 func (s *compared) once(p pair, compare func(*outcome)) *outcome {
 	if o, ok := s.known[p]; ok {
 		return o

@@ -11,7 +11,7 @@ import (
 	"weir/internal/platform/schemadoc"
 )
 
-// shapeKind is what a schema is about, as far as compatibility goes.
+// shapeKind is the kind of a schema with respect to compatibility.
 type shapeKind string
 
 const (
@@ -29,20 +29,19 @@ const (
 	shapeCombined  shapeKind = "combined"
 )
 
-// shape is a schema seen as one thing. A schema that says several things at
-// once (a type and an enum, properties and an anyOf) is a combined shape with
-// a part for each, all of which must hold.
+// shape is a schema of one kind. A schema with several conditions (a type and an enum, properties
+// and an anyOf) is a combined shape with a part for each, all of which must hold.
 type shape struct {
 	kind     shapeKind
 	at       string         // pointer into its document
-	raw      map[string]any // its keywords; nil for true, false and made-up shapes
+	raw      map[string]any // its keywords; nil for true, false and shapes that are not in the document
 	typed    bool           // by the keyword type, not only by keywords of that type
 	integer  bool           // of numbers
 	values   []any          // of an enum; a const is an enum of one
 	constant bool           // of an enum: by const
 	way      string         // of a combined shape: allOf, anyOf or oneOf
 	parts    []*shape
-	text     string // by which equal parts are known: canonical JSON; "" for parts made up here
+	text     string // equal for equal parts: canonical JSON; "" for parts that are not in the document
 }
 
 // shapes is one schema document.
@@ -53,7 +52,7 @@ type shapes struct {
 	bases  map[string]string // pointer → base URL, where an $id sets one
 	modern bool              // from 2019-09 on: $ref has siblings
 	newest bool              // by its $schema of 2019-09 or later, not only taken to be
-	err    error             // the first reference that leads nowhere
+	err    error             // the first reference that cannot be resolved
 }
 
 func parseShapes(raw []byte) (*shapes, error) {
@@ -104,7 +103,7 @@ func (s *shapes) index(v any, at, base string) {
 
 func (s *shapes) root() *shape { return s.shape(s.doc, "", 0) }
 
-// referenced follows a $ref within the document.
+// referenced returns the shape that a $ref within the document refers to.
 func (s *shapes) referenced(ref, from string, depth int) *shape {
 	base := ""
 	for at := from; base == ""; at = at[:max(strings.LastIndexByte(at, '/'), 0)] {
@@ -159,7 +158,7 @@ func lookUp(v any, pointer string) (any, bool) {
 	return v, true
 }
 
-// shape returns the shape at a pointer, always the same one.
+// shape returns the shape at a pointer, always the same one for a pointer.
 func (s *shapes) shape(raw any, at string, depth int) *shape {
 	if have := s.made[at]; have != nil {
 		return have
@@ -194,7 +193,7 @@ func (s *shapes) shape(raw any, at string, depth int) *shape {
 	return out
 }
 
-// saysMore tells whether a schema demands more than its $ref.
+// saysMore tells whether a schema has conditions beside its $ref.
 func saysMore(raw map[string]any) bool {
 	for k := range raw {
 		switch k {
@@ -239,8 +238,7 @@ func (s *shapes) parts(raw map[string]any, at string) (parts []*shape) {
 	return parts
 }
 
-// typedParts is the shape that the keyword type gives; several types are
-// alternatives.
+// typedParts returns the shape for the keyword type; several types are alternatives.
 func typedParts(raw map[string]any, at string) *shape {
 	one := func(t string) *shape {
 		p := &shape{kind: shapeKind(t), at: at, raw: raw, typed: true, text: "type " + t}
@@ -267,7 +265,7 @@ func typedParts(raw map[string]any, at string) *shape {
 	return nil
 }
 
-// keywordsOf lists, for a type, the keywords that are about it alone.
+// keywordsOf lists the keywords that apply only to a type.
 func keywordsOf(k shapeKind) []string {
 	switch k {
 	case shapeArray:
@@ -284,7 +282,7 @@ func keywordsOf(k shapeKind) []string {
 	}
 }
 
-// impliedParts are the shapes of a schema without type, by its keywords.
+// impliedParts returns the shapes that the keywords of a schema without type imply.
 func impliedParts(raw map[string]any, at string) (parts []*shape) {
 	for _, k := range []shapeKind{shapeArray, shapeObject, shapeNumber, shapeString} {
 		if slices.ContainsFunc(keywordsOf(k), func(word string) bool { _, ok := raw[word]; return ok }) {

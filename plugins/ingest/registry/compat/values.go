@@ -9,7 +9,7 @@ import (
 	"weir/internal/platform/text"
 )
 
-// number reads a numeric keyword.
+// number returns the value of a numeric keyword, or nil.
 func (s *shape) number(keyword string) *big.Rat {
 	n, ok := s.raw[keyword].(json.Number)
 	if !ok {
@@ -22,8 +22,7 @@ func (s *shape) number(keyword string) *big.Rat {
 	return r
 }
 
-// limit returns a numeric bound. In draft 4 a bound is exclusive by a boolean
-// beside it.
+// limit returns a numeric bound. In draft 4, a boolean beside it makes it exclusive.
 func (s *shape) limit(keyword, exclusive string) (inclusiveLimit, exclusiveLimit *big.Rat) {
 	if is, ok := s.raw[exclusive].(bool); ok {
 		if is {
@@ -34,8 +33,8 @@ func (s *shape) limit(keyword, exclusive string) (inclusiveLimit, exclusiveLimit
 	return s.number(keyword), s.number(exclusive)
 }
 
-// bounded compares a bound. A least length or number of none demands nothing,
-// which Confluent's registry overlooks.
+// bounded compares a bound. A minLength, minItems or minProperties of 0 has no effect, which
+// Confluent's registry overlooks.
 func (c *compat) bounded(at, name, keyword string, w, r *big.Rat) {
 	at += "/" + keyword
 	none := func(b *big.Rat) bool {
@@ -85,7 +84,7 @@ func (c *compat) strings(w, r *shape) {
 	}
 }
 
-// word compares a keyword whose values are either the same or not.
+// word compares a keyword whose values are either equal or not.
 func (c *compat) word(name, keyword string, w, r *shape) {
 	from, ok1 := w.raw[keyword].(string)
 	to, ok2 := r.raw[keyword].(string)
@@ -167,7 +166,7 @@ func (c *compat) enums(w, r *shape) {
 	}
 }
 
-// canonicalValue is the JSON of a value with equal numbers written alike.
+// canonicalValue returns the JSON of a value, in which equal numbers are written alike.
 func canonicalValue(v any) string {
 	if n, ok := v.(json.Number); ok {
 		if r, ok := new(big.Rat).SetString(n.String()); ok {
@@ -177,8 +176,8 @@ func canonicalValue(v any) string {
 	return schemadoc.Canonical(v)
 }
 
-// nots compares what must not hold: the reader's may forbid no more than the
-// writer's, so the two change places.
+// nots compares what is forbidden: the reader may forbid no more than the writer, so the two are
+// swapped.
 func (c *compat) nots(w, r *shape) {
 	swapped := *c
 	swapped.w, swapped.r, swapped.newIsReader = c.r, c.w, !c.newIsReader
