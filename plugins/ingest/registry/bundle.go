@@ -11,10 +11,10 @@ import (
 	"weir/internal/platform/text"
 )
 
-// bundle makes one document of a schema and of what it refers to, as JSON
-// Schema's compound documents are: each is under definitions with an $id, so
-// that it is found by its name and nothing outside of the document is needed.
-// A name is a URL, relative to the document that uses it.
+// bundle makes one document of a schema and those that it refers to, in the form of JSON Schema's
+// compound documents: each is under definitions with an $id, so that it is found by its name and
+// nothing outside of the document is needed. A name is a URL, relative to the document that uses
+// it.
 func bundle(text string, references []referred) (string, error) {
 	root, err := object(text)
 	if err != nil || len(references) == 0 {
@@ -53,8 +53,7 @@ func bundle(text string, references []referred) (string, error) {
 	return schemadoc.Canonical(root), nil
 }
 
-// placed is a referenced document. at is where its name led, id its own $id,
-// or at.
+// placed is a referenced document. id is its own $id, or else the URL to which its name leads.
 type placed struct {
 	Reference
 	id  string
@@ -64,7 +63,7 @@ type placed struct {
 type bundler struct {
 	root  map[string]any
 	draft string            // the $schema of all of them, "" if none names one
-	found map[string]placed // by where names lead
+	found map[string]placed // URL to which a name leads -> document
 }
 
 // object reads a schema that is an object.
@@ -85,8 +84,8 @@ func object(text string) (map[string]any, error) {
 	return nil, fmt.Errorf("a schema is an object, true or false")
 }
 
-// sameDraft finds the draft of all documents: a keyword must not change its
-// meaning with the document that holds it.
+// sameDraft finds the draft of all documents, which must be the same: a keyword must not mean
+// something else in one of them.
 func (b *bundler) sameDraft(doc map[string]any, references []referred) error {
 	if d, ok := doc["$schema"].(string); ok {
 		d = strings.TrimSuffix(d, "#")
@@ -157,8 +156,8 @@ func (b *bundler) place(base string, references []referred) error {
 	return nil
 }
 
-// freeRef moves a $ref of a document's root into allOf: to draft 7 it would
-// hide the $id and the definitions beside it.
+// freeRef moves a $ref at the root of a document into allOf, because in draft 7 it would hide the
+// $id and the definitions beside it.
 func freeRef(doc map[string]any, draft string) {
 	ref, ok := doc["$ref"]
 	if !ok {
@@ -181,8 +180,8 @@ func freeRef(doc map[string]any, draft string) {
 	doc["allOf"] = append(list, map[string]any{"$ref": ref})
 }
 
-// rewrite lets each $ref that leads to a placed document name its $id. base is
-// the URL that names are relative to.
+// rewrite replaces each $ref that leads to a placed document by one to its $id. base is the URL to
+// which names are relative.
 func (b *bundler) rewrite(v any, base string) {
 	switch v := v.(type) {
 	case []any:
@@ -217,7 +216,7 @@ func (b *bundler) rewrite(v any, base string) {
 	}
 }
 
-// asReferences is how references are hashed: in the order of their names.
+// asReferences returns references in the form that is hashed: in the order of their names.
 func asReferences(references []Reference) string {
 	if len(references) == 0 {
 		return ""

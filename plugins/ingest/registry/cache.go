@@ -9,14 +9,13 @@ import (
 	"path/filepath"
 )
 
-// cache is a folder that keeps the last known schemas, one file a subject, for
-// a restart while their store is down. The empty string keeps nothing.
+// cache is a folder with the last known schemas, one file for each subject, for a restart while
+// their store is down. An empty cache keeps nothing.
 type cache string
 
 var errNoCache = errors.New("no cache_dir is configured")
 
-// save replaces the file at once: after a crash it holds the documents of
-// before or after.
+// save replaces the file atomically: after a crash it has the documents of before or after.
 func (c cache) save(subject string, docs []document) error {
 	if c == "" {
 		return nil

@@ -24,28 +24,29 @@ type Place struct {
 type Candidate struct {
 	Subject string
 	Text    []byte
-	Against string        // a version's number, "latest", or "all"
-	Level   compat.Level  // "" is what holds for the subject
-	Policy  compat.Policy // "" is what holds for the subject
+	Against string        // number of a version, "latest", or "all"
+	Level   compat.Level  // "": the subject's
+	Policy  compat.Policy // "": the subject's
 
-	References []Reference // at the place
+	References []Reference // to schemas at the same place
 }
 
-// Report is what registering a candidate would come to.
+// Report tells what registering a candidate would result in.
 type Report struct {
 	Subject     string              `json:"subject"`
 	Level       compat.Level        `json:"compatibility"`
 	Policy      compat.Policy       `json:"policy"`
 	Against     []int               `json:"against"`
-	Differences []compat.Difference `json:"differences"` // that break
+	Differences []compat.Difference `json:"differences"` // that break compatibility
 	Major       int                 `json:"major"`       // of the candidate
-	// of what it was compared with, if that is another; such versions are not held to each other
+	// OtherMajor is the major of what it was compared with, if that is another; such versions need
+	// not be compatible.
 	OtherMajor int       `json:"other_major"`
 	Problems   []Problem `json:"problems"` // where it contradicts what every event must be
 	Compatible bool      `json:"compatible"`
 	Unready    []string  `json:"unready"` // consumers that have not declared the next version
 
-	Text []byte `json:"-"` // the candidate with what it refers to
+	Text []byte `json:"-"` // the candidate with the schemas that it refers to
 }
 
 // Check compares a candidate with the versions at a place.
@@ -94,8 +95,8 @@ func Check(ctx context.Context, place Place, c Candidate) (*Report, error) {
 	return r, nil
 }
 
-// against chooses versions. The latest is that of the candidate's own major, to
-// which registering would hold it; of a new major, the latest of all.
+// against selects the versions to compare with. "latest" is the latest of the candidate's major,
+// with which registering would compare it, or, for a new major, the latest of all.
 func against(docs []document, which string, major int) ([]document, error) {
 	switch which {
 	case "all":
@@ -120,7 +121,7 @@ func against(docs []document, which string, major int) ([]document, error) {
 	return nil, fmt.Errorf("there is no version %d", n)
 }
 
-// LoadSet compiles the versions of a subject at a place.
+// LoadSet loads and compiles the versions of a subject at a place.
 func LoadSet(ctx context.Context, place Place, subject string) (*Set, error) {
 	docs, _, _, err := place.load(ctx, subject, nil)
 	if err != nil {
@@ -137,9 +138,9 @@ func LoadSet(ctx context.Context, place Place, subject string) (*Set, error) {
 	return NewSet(subject, all), nil
 }
 
-// load reads the versions of a subject, what they are held to, and who has
-// declared to read which. While the place is open, it calls also with what
-// finds versions of any subject.
+// load reads the versions of a subject, its settings, and the consumers that have declared which
+// versions they can read. While the place is open, it calls also with a lookup of versions of any
+// subject.
 func (p Place) load(ctx context.Context, subject string, also func(lookup) error) (docs []document, set settings,
 	readers []consumer, err error) {
 	set = serverDefaults()
@@ -196,7 +197,7 @@ func (p Place) load(ctx context.Context, subject string, also func(lookup) error
 	return docs, set, readers, nil
 }
 
-// consumers asks who reads what. Registries of others know nobody.
+// consumers asks for the declared consumers. Other registries than weir's have none.
 func (s *httpSource) consumers(ctx context.Context) (all []consumer, err error) {
 	err = s.ask(ctx, http.MethodGet, nil, &all, nil, "consumers")
 	var e *answerError
@@ -206,8 +207,7 @@ func (s *httpSource) consumers(ctx context.Context) (all []consumer, err error) 
 	return all, err
 }
 
-// settings asks for what a subject is held to. A registry that knows no
-// policies is strict.
+// settings asks for the settings of a subject. A registry without policies is taken as strict.
 func (s *httpSource) settings(ctx context.Context, subject string) (settings, error) {
 	var c struct {
 		Level  string `json:"compatibilityLevel"`
@@ -246,7 +246,7 @@ func RegisterAt(ctx context.Context, place Place, c Candidate) (version int, err
 			return 0, err
 		}
 		var found registered
-		// not every registry names the version at once
+		// the answer of some registries to the first request does not have the version
 		err = h.ask(ctx, http.MethodPost, raw, &found, nil, "subjects", subject)
 		return found.Version, err
 	case "file":

@@ -2,8 +2,8 @@ package registry
 
 import "net/http"
 
-// inForce is what holds for a subject: its own setting, or the server's if
-// there is none and the client wants that.
+// inForce returns the settings of a subject (mine), or the effective ones if it has none and the
+// client asks for them, and the effective ones (all).
 func (r *Registry) inForce(req *http.Request) (mine, all settings, err error) {
 	subject := req.PathValue("subject")
 	if mine, err = own(req.Context(), r.store.db, subject); err != nil {

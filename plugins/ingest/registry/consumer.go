@@ -13,7 +13,7 @@ import (
 	"weir/internal/platform/text"
 )
 
-// Support is a declaration of schema versions: "telemetry/2", a range
+// Support is a declaration of the schema versions that a consumer can read: "telemetry/2", a range
 // "telemetry/1-3", an open range "telemetry/2-", or "telemetry/*".
 type Support struct {
 	Subject     string
@@ -63,13 +63,13 @@ func ParseSupports(texts []string) ([]Support, error) {
 	return all, nil
 }
 
-// has tells whether the declaration covers a version.
+// has tells whether the declaration includes a version.
 func (s Support) has(subject string, version int) bool {
 	return subject == s.Subject && version >= s.First && (s.Last == 0 || version <= s.Last)
 }
 
-// Supported tells whether one of the declarations covers a schema's name, the
-// header weir_schema.
+// Supported tells whether one of the declarations includes a schema, by its name as in the header
+// weir_schema.
 func Supported(all []Support, name string) bool {
 	i := strings.LastIndexByte(name, '/')
 	if i < 0 {
@@ -87,13 +87,13 @@ func Supported(all []Support, name string) bool {
 	return false
 }
 
-// consumer is someone who reads events, and the versions it can read.
+// consumer is a reader of events, and the versions that it can read.
 type consumer struct {
 	Name     string   `json:"name"`
 	Supports []string `json:"supports"`
 }
 
-// consumers returns what is declared, by name.
+// consumers returns the declared consumers, by name.
 func consumers(ctx context.Context, q querier) ([]consumer, error) {
 	all, err := sqldb.All(ctx, q, func(row sqldb.Row) (c consumer, err error) {
 		var supports string

@@ -11,20 +11,19 @@ import (
 	"weir/internal/event"
 )
 
-// Problem is why a schema of events is of no use: no event of its kind could be
-// accepted by both the schema and what every event must be.
+// Problem is why a schema of events is useless: no event of its kind could satisfy both the schema
+// and what every event must be.
 type Problem struct {
 	Pointer string `json:"pointer"` // into the schema
 	Message string `json:"message"`
 }
 
-// String names the place, and what is wrong there.
+// String returns the pointer and the message.
 func (p Problem) String() string { return "#" + p.Pointer + ": " + p.Message }
 
-// problems lists what in a schema every event would fail by, or every event
-// that has a certain metric. It says only what is certain: a schema without
-// problems may still take nothing. Schemas that name no firmware judge no
-// events, and have none.
+// problems lists what makes every event fail, or every event that has a certain metric. It lists
+// only what is certain: a schema without problems may still accept nothing. A schema that names no
+// firmware judges no events, and has no problems.
 func (s *Schema) problems() []Problem {
 	if s.Firmware == "" {
 		return nil
@@ -47,7 +46,7 @@ func (s *Schema) problems() []Problem {
 	return c.found
 }
 
-// inWords lists problems in one line.
+// inWords returns problems as one line.
 func inWords(problems []Problem) string {
 	lines := make([]string, len(problems))
 	for i, p := range problems {
@@ -56,7 +55,7 @@ func inWords(problems []Problem) string {
 	return strings.Join(lines, "; ")
 }
 
-// unnamed is the problem of a version that no firmware would ever choose.
+// unnamed returns the problem of a version that no firmware would ever choose.
 func (s *Schema) unnamed(earlier []string) []Problem {
 	if s.Firmware != "" || !slices.ContainsFunc(earlier, func(text string) bool {
 		return strings.Contains(text, `"`+keywordFirmware+`"`)
@@ -79,7 +78,7 @@ func (c *contract) add(pointer, format string, args ...any) {
 	}
 }
 
-// at is the pointer of a keyword of a schema.
+// at returns the pointer to a keyword of a schema.
 func (c *contract) at(s *jsonschema.Schema, keyword string) string {
 	pointer := c.schema.Library.Pointer(s.Location)
 	if keyword != "" {
@@ -88,7 +87,7 @@ func (c *contract) at(s *jsonschema.Schema, keyword string) string {
 	return pointer
 }
 
-// together lists schemas with all that must hold at the same place: $ref and allOf.
+// together lists schemas and all that apply to the same value: those in $ref and allOf.
 func together(schemas []*jsonschema.Schema) (all []*jsonschema.Schema) {
 	seen := map[*jsonschema.Schema]bool{nil: true}
 	var walk func(*jsonschema.Schema)
@@ -109,7 +108,7 @@ func together(schemas []*jsonschema.Schema) (all []*jsonschema.Schema) {
 	return all
 }
 
-// members lists the schemas that the value of a name is held to.
+// members lists the schemas that apply to the value of a name.
 func members(objects []*jsonschema.Schema, name string) []*jsonschema.Schema {
 	var all []*jsonschema.Schema
 	for _, s := range objects {
@@ -142,7 +141,7 @@ func allows(s *jsonschema.Schema, name string) bool {
 	return false
 }
 
-// object holds an object to the names that it must have.
+// object checks that an object may have the names that it must have.
 func (c *contract) object(schemas []*jsonschema.Schema, names []string, what string) {
 	required := slices.Clone(names)
 	for _, s := range schemas {
@@ -178,7 +177,7 @@ func (c *contract) object(schemas []*jsonschema.Schema, names []string, what str
 	}
 }
 
-// kind refuses a schema that takes no value of a type.
+// kind adds a problem if the schema accepts no value of a type.
 func (c *contract) kind(s *jsonschema.Schema, want, what string) bool {
 	if len(s.Types) == 0 || slices.Contains(s.Types, want) || want == "number" && slices.Contains(s.Types, "integer") {
 		return true
@@ -206,8 +205,8 @@ func (c *contract) objectAt(root []*jsonschema.Schema, name string) {
 	}
 }
 
-// metrics holds every metric that is declared to be a number, and one that may
-// be something else as well to nothing but a number: an event with that would
+// metrics checks that every declared metric can be a number. It adds a problem even if the metric
+// may also be something else, unless a number alone is possible, because an event with that would
 // be refused.
 func (c *contract) metrics(schemas []*jsonschema.Schema) {
 	names := map[string]bool{}
@@ -251,7 +250,7 @@ func (c *contract) number(schemas []*jsonschema.Schema, what string) {
 	}
 }
 
-// branches refuses alternatives of which none is a number.
+// branches adds a problem if no alternative is a number.
 func (c *contract) branches(branches []*jsonschema.Schema, what string) {
 	if len(branches) == 0 {
 		return
@@ -265,8 +264,8 @@ func (c *contract) branches(branches []*jsonschema.Schema, what string) {
 	c.add(c.at(branches[0], ""), "%s is a number, and none of these alternatives is one alone", what)
 }
 
-// values refuses an enum or a const of which no value is as it must be, and is
-// taken by all the schemas of its place.
+// values adds a problem if no value of an enum or a const fits and is accepted by all schemas of
+// its place.
 func (c *contract) values(s *jsonschema.Schema, all []*jsonschema.Schema, what string, fits func(any) bool,
 	wanted string) {
 	for keyword, list := range map[string][]any{"enum": s.Enum, "const": s.Constant} {

@@ -13,8 +13,8 @@ import (
 	"weir/internal/platform/text"
 )
 
-// eventIDs and timestamps are of each form that the contract knows: a format
-// that takes none of them takes no other.
+// eventIDs and timestamps return samples of each form that the contract allows: a format that
+// accepts none of them accepts no valid value.
 func eventIDs() []string {
 	return []string{"6f1c2a34-9b7d-4e21-8a55-0c1d2e3f4a5b", "0197B2F4-0000-7000-8000-000000000003",
 		"00000000-0000-0000-0000-000000000000"}
@@ -25,8 +25,8 @@ func timestamps() []string {
 		"2026-11-27T09:30:00.5-08:00", "1985-04-12t23:20:50z"}
 }
 
-// text holds a field of the event to what it is by the contract. Of fields of
-// which all forms are known, samples are tried against formats and lengths.
+// text checks a field of the event against the contract. For fields whose possible forms are all
+// known, it tries samples against formats.
 func (c *contract) text(root []*jsonschema.Schema, name, wanted string, samples []string) {
 	schemas := members(root, name)
 	for _, s := range schemas {
@@ -58,7 +58,7 @@ func lengthKeyword(s *jsonschema.Schema, length int) string {
 	return "minLength"
 }
 
-// fits tells whether a text is what the contract wants in a field.
+// fits tells whether a text is valid for a field by the contract.
 func fits(name, v string) (ok bool) {
 	switch name {
 	case event.FieldID:
@@ -73,14 +73,14 @@ func fits(name, v string) (ok bool) {
 	return ok
 }
 
-// formatTakes asks a schema's format alone.
+// formatTakes checks a value against a schema's format only.
 func formatTakes(s *jsonschema.Schema, v string) bool {
 	format := schemadoc.Format(s.Format)
 	return format == nil || format(v)
 }
 
-// firmwareValues refuses an enum or const of firmware of which none is in the
-// schema's range.
+// firmwareValues adds a problem if no value of an enum or const of firmware is in the schema's
+// range.
 func (c *contract) firmwareValues(root []*jsonschema.Schema) {
 	schemas := members(root, event.FieldFirmware)
 	for _, s := range schemas {
@@ -92,7 +92,7 @@ func (c *contract) firmwareValues(root []*jsonschema.Schema) {
 	}
 }
 
-// bounds refuses bounds that leave no number.
+// bounds adds a problem if no number is within the bounds.
 func (c *contract) bounds(s *jsonschema.Schema, what string) {
 	low, high, open := s.Minimum, s.Maximum, false
 	if e := s.ExclusiveMinimum; e != nil && (low == nil || e.Cmp(low) >= 0) {

@@ -7,7 +7,7 @@ import (
 	"net/http"
 )
 
-// deleteSubject deletes all versions: softly, or for good those that were
+// deleteSubject deletes all versions softly; with permanent it deletes those for good that were
 // deleted softly before.
 func (r *Registry) deleteSubject(req *http.Request) (any, error) {
 	subject, ctx := req.PathValue("subject"), req.Context()
@@ -35,7 +35,7 @@ func (r *Registry) deleteSubject(req *http.Request) (any, error) {
 		if err := unreferenced(ctx, tx, gone, subject, flag(req, "permanent")); err != nil {
 			return err
 		}
-		if flag(req, "permanent") { // whoever takes the name next begins anew
+		if flag(req, "permanent") { // a new subject of this name begins without them
 			if _, err := tx.ExecContext(ctx, `DELETE FROM weir_schema_setting WHERE subject = $1`, subject); err != nil {
 				return fmt.Errorf("deleting the settings of %s: %w", subject, err)
 			}
@@ -91,7 +91,7 @@ func (r *Registry) deletable(ctx context.Context, tx *sql.Tx, subject string) ([
 	return all, err
 }
 
-// remove leaves the texts: an id that was given out keeps its schema.
+// remove keeps the texts: an id that was given out keeps its schema.
 func remove(ctx context.Context, tx *sql.Tx, versions []storedVersion, permanent bool) error {
 	statement := `UPDATE weir_schema_version SET deleted = 1 WHERE subject = $1 AND version = $2`
 	if permanent {

@@ -2,9 +2,8 @@ package registry
 
 import "context"
 
-// Draft returns a schema with all that it refers to, checked as one that is to be
-// registered is. It registers nothing. Refused tells whether an error is an
-// answer.
+// Draft returns a schema with all that it refers to, checked as register checks one, without
+// registering it. Refused tells whether an error is an answer about the schema.
 func (r *Registry) Draft(ctx context.Context, subject string, schema string, references []Reference) (text []byte,
 	err error) {
 	if err := checkSubject(subject); err != nil {

@@ -18,15 +18,15 @@ const registryMediaType = "application/vnd.schemaregistry.v1+json"
 // submissionMax bounds a request's body.
 const submissionMax = 1 << 20
 
-// answer is what a request comes to: a value to be sent as JSON, or an error.
+// answer handles a request: it returns a value to be sent as JSON, or an error.
 type answer func(r *http.Request) (any, error)
 
-// plainText is a value that is sent as it is.
+// plainText is a value that is sent as it is, not as JSON.
 type plainText string
 
-// Handler serves Confluent's REST API for JSON Schema, at the root of its
-// paths: mount it with http.StripPrefix. It does no authentication. Beside
-// Confluent's paths, /consumers holds who can read which versions.
+// Handler serves Confluent's REST API for JSON Schema, at the root of its paths: mount it with
+// http.StripPrefix. It does no authentication. Beside Confluent's paths, it serves /consumers: the
+// declarations of who can read which versions.
 func (r *Registry) Handler() http.Handler {
 	mux := http.NewServeMux()
 	for path, h := range map[string]answer{
@@ -90,8 +90,8 @@ func (r *Registry) Handler() http.Handler {
 	})
 }
 
-// WithBasicAuth lets clients that know only basic authentication give an API
-// key: as the password, with any user name. It stands before what checks keys.
+// WithBasicAuth accepts API keys from clients that know only basic authentication: as the password,
+// with any user name. Wrap it around the handler that checks keys.
 func WithBasicAuth(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if _, password, ok := req.BasicAuth(); ok && req.Header.Get("X-Api-Key") == "" {
@@ -142,7 +142,7 @@ func writeRegistry(w http.ResponseWriter, status int, value any) {
 		return
 	}
 	raw, err := text.JSON(value)
-	if err != nil { // values of ours
+	if err != nil { // cannot fail: values of this package
 		httpx.Cause(w, err)
 		status, raw = http.StatusInternalServerError, []byte(`{"error_code":500,"message":"encoding the answer"}`)
 	}
@@ -152,8 +152,8 @@ func writeRegistry(w http.ResponseWriter, status int, value any) {
 	_, _ = w.Write(raw)
 }
 
-// body reads a request's JSON. Members it does not know are ignored: clients
-// send more than this registry keeps.
+// body reads a request's JSON. Unknown members are ignored: clients send more than this registry
+// uses.
 func body(req *http.Request, into any) error {
 	raw, err := io.ReadAll(req.Body)
 	if err != nil {
@@ -169,7 +169,7 @@ func flag(req *http.Request, name string) bool {
 	return strings.EqualFold(req.URL.Query().Get(name), "true")
 }
 
-// page is the part of a list that offset and limit ask for.
+// page returns the part of a list that offset and limit ask for.
 func page[T any](req *http.Request, list []T) []T {
 	if n, err := strconv.Atoi(req.URL.Query().Get("offset")); err == nil && n > 0 {
 		list = list[min(n, len(list)):]
@@ -190,7 +190,7 @@ func deletedOf(req *http.Request) deletedFilter {
 	return withoutDeleted
 }
 
-// number reads a version from the path; latest is -1.
+// number returns the version in the path; -1 is the latest.
 func number(req *http.Request) (int, error) {
 	version := req.PathValue("version")
 	if version == "latest" {
@@ -205,7 +205,7 @@ func number(req *http.Request) (int, error) {
 	return int(n), nil
 }
 
-// pick finds a version among those of a subject, in order.
+// pick finds a version in those of a subject, which are in order; a negative number is the latest.
 func pick(versions []storedVersion, subject string, number int) (storedVersion, error) {
 	if len(versions) == 0 {
 		return storedVersion{}, subjectNotFound(subject)

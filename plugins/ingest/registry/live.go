@@ -11,17 +11,17 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 )
 
-// Following says what Follow follows.
+// Following configures Follow.
 type Following struct {
-	URL, APIKey string // where the schemas are, as Place
+	URL, APIKey string // as in Place
 	Subject     string
 	Every       time.Duration // how often the source is asked
-	CacheDir    string        // keeps the last known schemas for a restart; "" keeps none
-	Changed     func(*Set)    // called with each set that comes into force
+	CacheDir    string        // keeps the last known schemas for a restart; "": nothing is kept
+	Changed     func(*Set)    // is called with each set that comes into force
 }
 
-// Live keeps a subject's set up to date with its source. While the source does
-// not answer, or answers with what does not compile, the last good set stays.
+// Live keeps a subject's set up to date with its source. While the source does not answer, or has
+// nothing that compiles, the last good set stays in force.
 type Live struct {
 	source  source
 	cache   cache
@@ -34,8 +34,8 @@ type Live struct {
 	done chan struct{}
 }
 
-// Follow loads the set and keeps it fresh until Close. It fails only if the
-// source is wrong for good: a store that is down is waited for, in Current.
+// Follow loads the set and keeps it up to date until Close. It fails only if a retry cannot help:
+// for a store that is down, Current waits.
 func Follow(f Following, res *service.Resources) (*Live, error) {
 	from, err := openSource(res, f.URL, f.APIKey)
 	if err != nil {
@@ -68,8 +68,8 @@ func Follow(f Following, res *service.Resources) (*Live, error) {
 	return l, nil
 }
 
-// Current returns the set, waiting for the first one: without any schema
-// nothing can be said about an event, least of all that it is invalid.
+// Current returns the set. It waits for the first one, because without any schema nothing can be
+// said about an event.
 func (l *Live) Current(ctx context.Context) (*Set, error) {
 	select {
 	case <-l.set.Ready():
@@ -112,9 +112,8 @@ func (l *Live) inForce() {
 	l.log.Infof("schemas of %s in force: %s", l.subject, set.Ranges())
 }
 
-// build makes a set of documents. One version that does not compile keeps the
-// others from nothing: it is left out, and said so, and its firmware stays with
-// the version it had.
+// build compiles a set of documents. A version that does not compile is logged and left out; its
+// firmware stays with the version that it had.
 func (l *Live) build(docs []document) (*Set, error) {
 	var schemas []*Schema
 	var bad []error
@@ -135,7 +134,7 @@ func (l *Live) build(docs []document) (*Set, error) {
 	return NewSet(l.subject, schemas), nil
 }
 
-// fromCache begins with what was last known, because the store failed.
+// fromCache loads the last known schemas, because the store failed.
 func (l *Live) fromCache(cause error) {
 	docs, err := l.cache.read(l.subject)
 	if err == nil {
@@ -150,7 +149,7 @@ func (l *Live) fromCache(cause error) {
 	l.log.Warnf("beginning with the last known schemas of %s: %v", l.subject, cause)
 }
 
-// Close stops following, and lets go of the source.
+// Close stops following, and closes the source.
 func (l *Live) Close() {
 	l.stop()
 	<-l.done

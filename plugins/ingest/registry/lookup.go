@@ -11,7 +11,7 @@ import (
 	"weir/internal/platform/text"
 )
 
-// lookIn finds versions in a store. -1 is the latest.
+// lookIn returns a lookup in a store; version -1 is the latest.
 func lookIn(q querier, filter deletedFilter) lookup {
 	return func(ctx context.Context, subject string, version int) (int, string, []Reference, error) {
 		var number, id int
@@ -30,8 +30,8 @@ func lookIn(q querier, filter deletedFilter) lookup {
 	}
 }
 
-// text is the version's schema with what it refers to. What is referred to
-// cannot be deleted for good.
+// text returns the version's schema with all that it refers to, which cannot have been deleted for
+// good.
 func (v storedVersion) text(ctx context.Context, q querier) (string, error) {
 	text, err := bundled(ctx, v.Schema, v.References, lookIn(q, withDeleted))
 	if err != nil {
@@ -40,7 +40,7 @@ func (v storedVersion) text(ctx context.Context, q querier) (string, error) {
 	return text, nil
 }
 
-// referencesOf returns what texts refer to, by their ids.
+// referencesOf returns the references of texts, by the ids of the texts.
 func referencesOf(ctx context.Context, q querier, where string, args ...any) (map[int][]Reference, error) {
 	all := map[int][]Reference{}
 	err := sqldb.Each(ctx, q, func(row sqldb.Row) error {
@@ -66,8 +66,8 @@ func insertReferences(ctx context.Context, tx *sql.Tx, id int, references []Refe
 	return nil
 }
 
-// referrers are the ids of schemas that refer to a version and that some
-// version still has.
+// referrers returns the ids of schemas that refer to a version, if a version of some subject has
+// them.
 func referrers(ctx context.Context, q querier, subject string, version int, filter deletedFilter) ([]int, error) {
 	ids, err := sqldb.All(ctx, q, sqldb.Value[int], `SELECT DISTINCT v.id FROM weir_schema_version v JOIN weir_schema_reference r ON r.id = v.id
 		WHERE `+string(filter)+` AND r.subject = $1 AND r.version = $2 ORDER BY v.id`, subject, version)
@@ -77,9 +77,9 @@ func referrers(ctx context.Context, q querier, subject string, version int, filt
 	return ids, nil
 }
 
-// unreferenced refuses to delete what others refer to. Who was deleted softly
-// still keeps what it refers to from being deleted for good: it can be read.
-// Versions of the subject except do not count: they go too.
+// unreferenced returns an error if another schema refers to one of the versions. For a permanent
+// deletion, schemas that were deleted softly count, too, because they can still be read. Versions
+// of the subject except do not count: they are deleted as well.
 func unreferenced(ctx context.Context, tx *sql.Tx, gone []storedVersion, except string, permanent bool) error {
 	filter := withoutDeleted
 	if permanent {

@@ -10,22 +10,22 @@ import (
 	"weir/internal/platform/text"
 )
 
-// Reference lets a schema use a registered version of another subject: where
-// the schema says {"$ref": name}, that version is meant.
+// Reference lets a schema use a registered version of another subject: it is what {"$ref": name} in
+// the schema means.
 type Reference struct {
 	Name    string `json:"name"`
 	Subject string `json:"subject"`
-	Version int    `json:"version"` // -1 is the latest, until it is registered
+	Version int    `json:"version"` // -1: the latest; replaced by its number when the schema is registered
 }
 
-// referred is a reference that was followed.
+// referred is a reference and what it refers to.
 type referred struct {
 	Reference
 	text       string
 	references []referred // its own
 }
 
-// lookup finds a version: its number, its text, and what it refers to.
+// lookup finds a version: it returns its number, its text, and its references.
 type lookup func(ctx context.Context, subject string, version int) (number int, text string, references []Reference,
 	err error)
 
@@ -45,18 +45,18 @@ func ParseReference(s string) (Reference, error) {
 	return Reference{}, fmt.Errorf("reference %q is not NAME=SUBJECT/VERSION", text.Shorten(s))
 }
 
-// nowhere is where no versions of other subjects are: a folder of files.
+// nowhere is the lookup of a folder of files, which has no other subjects.
 func nowhere(_ context.Context, subject string, version int) (int, string, []Reference, error) {
 	return 0, "", nil, fails(http.StatusUnprocessableEntity, 42201,
 		"No schema reference found for subject %q and version %d: references need a registry", text.Shorten(subject), version)
 }
 
 const (
-	referencesMax     = 200 // of one schema, with those of the schemas that it refers to
+	referencesMax     = 200 // of a schema, including those of the schemas that it refers to
 	referenceDepthMax = 16
 )
 
-// follow reads what references name, and what those name.
+// follow looks up references, and the references of what they refer to.
 func follow(ctx context.Context, references []Reference, look lookup) ([]referred, error) {
 	left := referencesMax
 	return followFurther(ctx, references, look, referenceDepthMax, &left)
@@ -89,7 +89,7 @@ func followFurther(ctx context.Context, references []Reference, look lookup, dep
 	return all, nil
 }
 
-// bundled is the text of a schema together with all that it refers to.
+// bundled returns the text of a schema with all that it refers to.
 func bundled(ctx context.Context, text string, references []Reference, look lookup) (string, error) {
 	if len(references) == 0 {
 		return text, nil

@@ -5,8 +5,8 @@ import (
 	"net/http"
 )
 
-// Refused tells whether a registry looked at a schema and will not take it,
-// which is an answer and no failure to get one.
+// Refused tells whether the registry examined a schema and rejected it, as opposed to an error that
+// prevented an answer.
 func Refused(err error) bool {
 	status := 0
 	var here *apiError

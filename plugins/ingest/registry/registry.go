@@ -21,9 +21,8 @@ import (
 	"weir/schemas"
 )
 
-// keywordMajor is the keyword of ours that says that a version breaks with
-// those before it on purpose: only versions of one major, 1 if the keyword is
-// absent, are held to compatibility with each other.
+// keywordMajor is weir's keyword for a version that breaks compatibility on purpose: only versions
+// with the same major (1 if the keyword is absent) must be compatible with each other.
 const keywordMajor = "x-weir-major"
 
 // Registry keeps schemas by subject and version, and refuses versions that are
@@ -34,9 +33,8 @@ type Registry struct {
 	store registryStore
 }
 
-// Open makes the tables in the store if they are missing, and seeds
-// subjects that it has nothing of with the shipped schemas. The caller keeps
-// ownership of db.
+// Open creates the tables in the store if they are missing, and registers the shipped schemas under
+// subjects that have never had any. The caller keeps ownership of db.
 func Open(ctx context.Context, db *sqldb.DB) (*Registry, error) {
 	if err := db.Migrate(ctx, "schema", migrations()); err != nil {
 		return nil, err
@@ -48,7 +46,7 @@ func Open(ctx context.Context, db *sqldb.DB) (*Registry, error) {
 	return r, nil
 }
 
-// apiError is a failure with the numbers that clients of the API expect.
+// apiError is an error with the status and code that clients of the API expect.
 type apiError struct {
 	status, code int
 	message      string
@@ -79,13 +77,13 @@ type submission struct {
 	Version    int         `json:"version,omitempty"`
 
 	canonical string
-	text      string // with what it refers to
+	text      string // with all that it refers to
 	compiled  *Schema
 	major     int
 }
 
-// check reads what must hold of a schema, and what it refers to. A reference
-// to the latest version becomes one to that version's number.
+// check checks the schema and looks up what it refers to. A reference to the latest version becomes
+// one to that version's number.
 func (s *submission) check(ctx context.Context, subject string, look lookup) error {
 	invalid := func(format string, args ...any) error {
 		return fails(http.StatusUnprocessableEntity, 42201, "Invalid schema: "+format, args...)
@@ -161,8 +159,9 @@ func checkSubject(subject string) error {
 	return nil
 }
 
-// Register adds a version to a subject, or finds the one that is there
-// already. Compatibility is held by the subject's level and policy.
+// register adds a version to a subject, or returns the equal one that exists. It refuses a version
+// that is not compatible by the subject's level and policy. When it returns nil, the version is
+// committed.
 func (r *Registry) register(ctx context.Context, subject string, s submission) (registered, error) {
 	if err := checkSubject(subject); err != nil {
 		return registered{}, err
@@ -172,7 +171,7 @@ func (r *Registry) register(ctx context.Context, subject string, s submission) (
 	}
 	var out registered
 	err := r.store.write(ctx, func(tx *sql.Tx) error {
-		for _, ref := range s.References { // nobody may have deleted it meanwhile
+		for _, ref := range s.References { // one may have been deleted since check
 			if _, _, _, err := lookIn(tx, withoutDeleted)(ctx, ref.Subject, ref.Version); err != nil {
 				return err
 			}
@@ -233,7 +232,7 @@ func (r *Registry) register(ctx context.Context, subject string, s submission) (
 	return out, err
 }
 
-// held returns what breaks the compatibility that a subject is held to.
+// held returns what breaks the compatibility that the subject's settings ask for.
 func held(ctx context.Context, q querier, set settings, s submission, versions []storedVersion) (messages []string,
 	err error) {
 	var earlier [][]byte
@@ -255,7 +254,7 @@ func held(ctx context.Context, q querier, set settings, s submission, versions [
 	return breaks(set, s, earlier, highest)
 }
 
-// onPurpose returns what a new major breaks with the last version before it.
+// onPurpose returns what a new major breaks, compared with the last version of an earlier one.
 func onPurpose(ctx context.Context, q querier, set settings, s submission, versions []storedVersion) (messages []string,
 	err error) {
 	if len(versions) == 0 {

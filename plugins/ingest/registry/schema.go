@@ -1,5 +1,5 @@
-// Package registry keeps the schemas of events by subject and version: in SQL,
-// behind Confluent's REST API, and in memory for who judges events by them.
+// Package registry keeps the schemas of events by subject and version: in SQL, behind Confluent's
+// REST API, and in memory for validation.
 package registry
 
 import (
@@ -15,8 +15,8 @@ import (
 	"weir/internal/platform/schemadoc"
 )
 
-// keywordFirmware is the keyword of ours that says which firmware versions a
-// schema describes. Its value is a firmware.Range.
+// keywordFirmware is weir's keyword for the firmware versions that a schema describes. Its value is
+// a firmware.Range.
 const keywordFirmware = "x-weir-firmware"
 
 // Schema is one compiled version of a subject. It is immutable.
@@ -26,15 +26,15 @@ type Schema struct {
 	Firmware string // the range as written; "" matches no firmware
 
 	Library  *schemadoc.Schema
-	Document []byte // as it was compiled: for keywords that the library does not know
+	Document []byte // the document that was compiled, for keywords that the library does not know
 
 	firmware firmware.Range
-	metrics  map[string]bool // the names under /metrics that the schema declares
-	fields   map[string]bool // the names that it declares at the top
+	metrics  map[string]bool // names under /metrics that the schema declares
+	fields   map[string]bool // names at the top level that it declares
 }
 
-// Compile reads a schema of draft 4 to 2020-12. Formats are asserted, and
-// nothing that a $ref names outside of the document is ever loaded.
+// Compile compiles a schema of draft 4 to 2020-12. Formats are asserted, and a $ref to outside of
+// the document is never loaded.
 func Compile(subject string, version int, raw []byte) (*Schema, error) {
 	s := &Schema{Subject: subject, Version: version, Document: bytes.Clone(raw)}
 	lib, err := schemadoc.Compile(raw)
@@ -45,7 +45,7 @@ func Compile(subject string, version int, raw []byte) (*Schema, error) {
 	var own struct {
 		Firmware *string `json:"x-weir-firmware"`
 	}
-	if bytes.HasPrefix(bytes.TrimSpace(raw), []byte("{")) { // true and false are schemas too
+	if bytes.HasPrefix(bytes.TrimSpace(raw), []byte("{")) { // true and false are schemas, too
 		if err := json.Unmarshal(raw, &own); err != nil {
 			return nil, fmt.Errorf("compiling schema %q: keyword %s: %w", s.Name(), keywordFirmware, err)
 		}
@@ -65,21 +65,21 @@ func Compile(subject string, version int, raw []byte) (*Schema, error) {
 	return s, nil
 }
 
-// Name is "subject/version".
+// Name returns "SUBJECT/VERSION".
 func (s *Schema) Name() string { return s.Subject + "/" + strconv.Itoa(s.Version) }
 
-// Describes tells whether the schema is of a firmware version; one that names
-// no firmware is of none.
+// Describes tells whether the schema describes a firmware version. A schema that names no firmware
+// describes none.
 func (s *Schema) Describes(version string) bool { return s.firmware.ContainsText(version) }
 
-// DeclaresMetric tells whether the schema knows a metric by its name.
+// DeclaresMetric tells whether the schema declares a metric.
 func (s *Schema) DeclaresMetric(name string) bool { return s.metrics[name] }
 
-// DeclaresField tells whether the schema knows a name at the top.
+// DeclaresField tells whether the schema declares a name at the top level.
 func (s *Schema) DeclaresField(name string) bool { return s.fields[name] }
 
-// declared collects the property names of a schema, also through $ref and
-// allOf, and calls each with its subschema.
+// declared collects the property names of a schema, also those in $ref and allOf, and calls each
+// for every subschema.
 func declared(s *jsonschema.Schema, into map[string]bool, each func(string, *jsonschema.Schema)) {
 	seen := map[*jsonschema.Schema]bool{nil: true}
 	var walk func(s *jsonschema.Schema)

@@ -17,15 +17,15 @@ type Set struct {
 	subject string
 	schemas []*Schema // newest first: where ranges overlap, the newest version wins
 
-	// chosen remembers the place of the schema of each firmware version met so
-	// far. It is replaced, never changed, and holds at most chosenMax.
+	// chosen has the index of the schema for each firmware version met so far. It is replaced,
+	// never changed, and has at most chosenMax entries.
 	chosen atomic.Pointer[map[string]int]
 	mu     sync.Mutex
 }
 
 const chosenMax = 1024
 
-// NewSet makes the set of a subject's schemas, in any order.
+// NewSet returns the set of a subject's schemas, which may be in any order.
 func NewSet(subject string, schemas []*Schema) *Set {
 	s := &Set{subject: subject, schemas: slices.Clone(schemas)}
 	slices.SortFunc(s.schemas, func(a, b *Schema) int { return b.Version - a.Version })
@@ -33,14 +33,13 @@ func NewSet(subject string, schemas []*Schema) *Set {
 	return s
 }
 
-// Subject is the subject that the schemas are versions of.
+// Subject returns the subject of the schemas.
 func (s *Set) Subject() string { return s.subject }
 
 // Schemas returns the schemas, newest first.
 func (s *Set) Schemas() []*Schema { return slices.Clone(s.schemas) }
 
-// ForFirmware returns the place among Schemas of a firmware version's schema,
-// -1 if there is none.
+// ForFirmware returns the index in Schemas of the schema for a firmware version, or -1.
 func (s *Set) ForFirmware(version []byte) int {
 	if place, ok := (*s.chosen.Load())[string(version)]; ok {
 		return place
@@ -53,13 +52,12 @@ func (s *Set) ForFirmware(version []byte) int {
 			}
 		}
 	}
-	return -1 // not remembered: senders could fill the memory with them
+	return -1 // not remembered: senders could fill the memory with such versions
 }
 
-// UnknownMetrics is the header weir_unknown_metrics of an event by what the set
-// knows now, for events that were judged when it knew less: a rebuild of
-// rollups backfills what schemas have declared since. Firmware that has no
-// schema here leaves header as it was.
+// UnknownMetrics returns the header weir_unknown_metrics of an event by the set's present
+// knowledge, for events that were judged when it knew less: a rebuild of rollups then counts
+// metrics that schemas have declared since. For firmware without a schema it returns header.
 func (s *Set) UnknownMetrics(firmware string, metrics []event.Metric, header string) string {
 	place := s.ForFirmware([]byte(firmware))
 	if place < 0 {
@@ -92,7 +90,7 @@ func (s *Set) remember(firmware string, place int) {
 // rangesShown bounds how many ranges a message lists.
 const rangesShown = 10
 
-// Ranges lists which firmware the set knows, for people.
+// Ranges lists the firmware that the set knows, for people.
 func (s *Set) Ranges() string {
 	var parts []string
 	for i := len(s.schemas) - 1; i >= 0; i-- {

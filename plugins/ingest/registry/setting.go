@@ -15,18 +15,18 @@ import (
 const (
 	modeReadwrite = "READWRITE"
 	modeReadonly  = "READONLY"
-	modeOverride  = "READONLY_OVERRIDE" // of the server: read-only whatever a subject's mode
-	modeImport    = "IMPORT"            // ids and versions may be named, and compatibility is not checked
+	modeOverride  = "READONLY_OVERRIDE" // of the server: read-only, whatever a subject's mode
+	modeImport    = "IMPORT"            // clients may choose ids and versions, and compatibility is not checked
 )
 
-// settings are those of a subject, or of the server. Empty fields are unset.
+// settings are those of a subject or of the server. Empty fields are not set.
 type settings struct {
 	Level  compat.Level
 	Policy compat.Policy
 	Mode   string
 }
 
-// serverDefaults hold where nothing is set.
+// serverDefaults apply where nothing is set.
 func serverDefaults() settings {
 	return settings{Level: compat.LevelBackward, Policy: compat.PolicyAdditive, Mode: modeReadwrite}
 }
@@ -46,7 +46,7 @@ func (s settings) or(other settings) settings {
 
 func (s settings) readonly() bool { return s.Mode == modeReadonly || s.Mode == modeOverride }
 
-// own returns what is set for a subject itself; "" is the server.
+// own returns the settings of a subject itself; "": of the server.
 func own(ctx context.Context, q querier, subject string) (settings, error) {
 	var level, policy, mode sql.NullString
 	err := q.QueryRowContext(ctx, `SELECT compatibility, policy, mode FROM weir_schema_setting WHERE subject = $1`,
@@ -57,7 +57,7 @@ func own(ctx context.Context, q querier, subject string) (settings, error) {
 	return settings{Level: compat.Level(level.String), Policy: compat.Policy(policy.String), Mode: mode.String}, nil
 }
 
-// effective returns what holds for a subject.
+// effective returns the settings that apply to a subject.
 func effective(ctx context.Context, q querier, subject string) (settings, error) {
 	server, err := own(ctx, q, "")
 	if err != nil || subject == "" {
@@ -70,7 +70,7 @@ func effective(ctx context.Context, q querier, subject string) (settings, error)
 	return s.or(server).or(serverDefaults()), err
 }
 
-// set changes what is set for a subject itself and returns it as it was.
+// set changes the settings of a subject itself. When it returns nil, the change is committed.
 func (r *Registry) set(ctx context.Context, subject string, change func(*settings) error) (before, after settings,
 	err error) {
 	err = r.store.write(ctx, func(tx *sql.Tx) error {

@@ -18,28 +18,28 @@ import (
 	"weir/internal/platform/storeurl"
 )
 
-// document is one version of a subject as its store has it.
+// document is one version of a subject in its store.
 type document struct {
 	Version int    `json:"version"`
 	Schema  string `json:"schema"`
 }
 
-// source is where a subject's schemas come from.
+// source is a store of schemas.
 type source interface {
-	// load returns all versions of the subject. errNoSchemas says that the
-	// store answers and has none; any other error that it does not answer.
+	// load returns all versions of the subject. errNoSchemas says that the store answers and has
+	// none; any other error says that it does not answer.
 	load(ctx context.Context, subject string) ([]document, error)
 	close()
 }
 
-// errNoSchemas is no verdict on events: a registry that has not been filled
-// yet looks the same, so events wait.
+// errNoSchemas says nothing about events: a registry that is not filled yet looks the same, so
+// events wait.
 var errNoSchemas = errors.New("it has no schemas")
 
-// URL reads from a config, with conf.Read, the URL of where schemas are.
+// URL reads a required URL of a source of schemas, with conf.Read.
 func URL(to *string) any { return conf.URL(to, schemes()...) }
 
-// MaybeURL is URL for where there may be none.
+// MaybeURL is like URL, but the URL may be empty.
 func MaybeURL(to *string) any { return conf.MaybeURL(to, schemes()...) }
 
 func schemes() []string { return []string{"file", "sqlite", "postgres", "postgresql", "http", "https"} }
@@ -58,8 +58,7 @@ func openSource(res *service.Resources, rawURL, apiKey string) (source, error) {
 		sqldb.Redact(rawURL))
 }
 
-// fileSource reads DIR/SUBJECT/vN.json, or DIR/vN.json where DIR is already
-// the subject's.
+// fileSource reads DIR/SUBJECT/vN.json, or DIR/vN.json if DIR is the subject's own.
 type fileSource struct{ dir string }
 
 func openFiles(rawURL string) (fileSource, error) {

@@ -14,15 +14,15 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// httpSource reads a registry through Confluent's API: weir's own, Confluent's,
-// Redpanda's or another. Versions do not change once registered, so a look
-// costs two small requests while there is nothing new.
+// httpSource reads a registry by Confluent's API: weir's own, Confluent's, Redpanda's or another.
+// Versions do not change once registered, so a load takes two small requests while there is nothing
+// new.
 type httpSource struct {
 	base   *url.URL
 	apiKey string
 	client *http.Client
 
-	versions []int // what docs were read for
+	versions []int // the versions in docs
 	latest   int   // the id of the last of them
 	docs     []document
 }
@@ -71,7 +71,7 @@ func (s *httpSource) load(ctx context.Context, subject string) ([]document, erro
 	return docs, nil
 }
 
-// look reads a version, also one that was deleted softly: another may refer to it.
+// look is a lookup that also finds softly deleted versions, because another may refer to them.
 func (s *httpSource) look(ctx context.Context, subject string, version int) (int, string, []Reference, error) {
 	var v struct {
 		Schema     string      `json:"schema"`
@@ -98,7 +98,7 @@ func (s *httpSource) get(ctx context.Context, into any, subject string, path ...
 	return s.ask(ctx, http.MethodGet, nil, into, nil, append([]string{"subjects", subject}, path...)...)
 }
 
-// ask sends one request and reads its answer, unless into is nil.
+// ask sends one request and decodes its answer into into, unless that is nil.
 func (s *httpSource) ask(ctx context.Context, method string, body []byte, into any, query url.Values,
 	path ...string) error {
 	u := *s.base

@@ -8,8 +8,8 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// sqlSource reads a registry's store, without its API between. It opens the
-// store when it is first needed, and again until that works.
+// sqlSource reads a registry's store directly, without the API. It opens the store at the first
+// load, and again until that succeeds.
 type sqlSource struct {
 	res      *service.Resources
 	url      string

@@ -13,9 +13,9 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// migrations make the registry's tables: each text once, under its global id;
-// the versions of subjects, which point at texts; what texts refer to; and
-// settings, with the empty subject for the whole server.
+// migrations create the registry's tables: each text once, by its global id; the versions of
+// subjects, which refer to texts; the references of texts; and settings, with the empty subject for
+// the server.
 func migrations() []sqldb.Migration {
 	const tables = `
 		CREATE TABLE weir_schema_text (id INTEGER PRIMARY KEY, hash TEXT NOT NULL, schema TEXT NOT NULL);
@@ -37,14 +37,14 @@ func migrations() []sqldb.Migration {
 
 type registryStore struct{ db *sqldb.DB }
 
-// write runs f in a transaction of which there is one at a time.
+// write runs f in a transaction; there is one at a time.
 func (s registryStore) write(ctx context.Context, f func(*sql.Tx) error) error {
 	tx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("writing the schema registry: %w", err)
 	}
 	defer func() { _ = tx.Rollback() }()
-	if s.db.Dialect == sqldb.Postgres { // SQLite transactions lock when they begin
+	if s.db.Dialect == sqldb.Postgres { // SQLite's transactions lock when they begin
 		if _, err := tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock(7341128)`); err != nil {
 			return fmt.Errorf("locking the schema registry: %w", err)
 		}
@@ -64,7 +64,7 @@ type querier interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
-// registered is a version as clients see it.
+// registered is a version in the form of the API.
 type registered struct {
 	Subject    string      `json:"subject"`
 	Version    int         `json:"version"`
@@ -80,7 +80,7 @@ type storedVersion struct {
 	deleted bool
 }
 
-// deletedFilter says whether versions that were deleted softly are seen.
+// deletedFilter is a condition on whether versions were deleted softly.
 type deletedFilter string
 
 const (
@@ -89,8 +89,7 @@ const (
 	onlyDeleted    deletedFilter = "v.deleted = 1"
 )
 
-// versionsOf returns versions in order of subject and number; the empty
-// subject means all.
+// versionsOf returns versions in the order of subject and number; the empty subject means all.
 func versionsOf(ctx context.Context, q querier, subject string, filter deletedFilter) ([]storedVersion, error) {
 	return versionsWhere(ctx, q, string(filter)+` AND ($1 = '' OR v.subject = $1)`, subject)
 }
@@ -117,8 +116,8 @@ func versionsWhere(ctx context.Context, q querier, where string, args ...any) ([
 	return all, nil
 }
 
-// insert adds a version after those that the subject has, or at the number
-// and id that an import names.
+// insert adds a version after those that the subject has, or with the number and id that an import
+// names.
 func insert(ctx context.Context, tx *sql.Tx, subject string, s submission, hash string,
 	versions []storedVersion) (registered, error) {
 	out := registered{Subject: subject, Version: s.Version, ID: s.ID, SchemaType: "JSON", References: s.References,
@@ -154,8 +153,8 @@ func insert(ctx context.Context, tx *sql.Tx, subject string, s submission, hash 
 	return out, nil
 }
 
-// textID finds the id of a text, or gives it one. The text that was stored
-// first under an id is the one that is returned for it.
+// textID finds the id of a text, or gives it a new one (fresh). For an id, the text that was stored
+// first is returned.
 func textID(ctx context.Context, tx *sql.Tx, out *registered, hash string) (fresh bool, err error) {
 	if out.ID > 0 {
 		var have string

@@ -71,7 +71,7 @@ func (r *Registry) getVersionText(req *http.Request) (any, error) {
 	return plainText(v.Schema), err
 }
 
-// getReferencedBy answers with the ids of the schemas that refer to a version.
+// getReferencedBy returns the ids of the schemas that refer to a version.
 func (r *Registry) getReferencedBy(req *http.Request) (any, error) {
 	v, err := r.version(req)
 	if err != nil {
@@ -143,7 +143,7 @@ func (r *Registry) postCompatible(req *http.Request) (any, error) {
 			versions = []storedVersion{v}
 		case n > 0:
 			return nil, versionNotFound(n)
-		} // a subject without versions is compatible with whatever comes first
+		} // a subject without versions is compatible with anything
 	}
 	messages, err := held(req.Context(), r.store.db, set, s, versions)
 	if err != nil {
@@ -225,7 +225,7 @@ func (r *Registry) getSubjectsByID(req *http.Request) (any, error) {
 	return page(req, subjects), err
 }
 
-// asked tells whether a request is about a subject: about all, unless it names one.
+// asked tells whether a request is about a subject. It is about all unless it names one.
 func asked(req *http.Request, subject string) bool {
 	one := req.URL.Query().Get("subject")
 	return one == "" || one == subject
