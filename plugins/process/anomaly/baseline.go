@@ -9,18 +9,18 @@ import (
 const (
 	daySeconds   = 86400
 	baselineDays = 7
-	// settle is how long after midnight a day's rollups are taken to be complete.
+	// settle is how long after midnight the rollups of a day are assumed to be complete.
 	settle = time.Hour
 )
 
-// dayOf returns the day for which baselines can be computed at a time: they
-// are of the seven full days before it.
+// dayOf returns the newest day whose baselines can be computed at a time: they are of the seven
+// full days before it.
 func dayOf(now time.Time) int32 {
 	return int32(now.Add(-settle).Unix() / daySeconds)
 }
 
-// usualOf merges the rollups of the seven days before a day into baselines, of
-// the devices that are being learned, from when they are.
+// usualOf merges the rollups of the seven days before a day into baselines of the devices in
+// learning, from the time at which the learning of each began.
 func usualOf(ctx context.Context, r rollups, day int32, learning map[deviceKey]int64) (map[deviceKey]map[string]stats,
 	error) {
 	usual := map[deviceKey]map[string]stats{}
@@ -49,9 +49,9 @@ func usualOf(ctx context.Context, r rollups, day int32, learning map[deviceKey]i
 	return usual, nil
 }
 
-// computeBaselines computes and stores the baselines that are due, unless they
-// are. Processes that do it together store the same. It returns the newest day
-// there is.
+// computeBaselines computes and stores the baselines that are due, if they are not stored yet, and
+// returns the newest day with baselines. Several processes may do it at the same time: they store
+// the same.
 func computeBaselines(ctx context.Context, m memory, r rollups, now time.Time) (int32, error) {
 	newest, err := m.newestDay(ctx)
 	if err != nil {

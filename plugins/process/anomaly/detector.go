@@ -26,7 +26,7 @@ type detector struct {
 	timing     timing
 	learning   int64 // microseconds
 	relearn    relearn
-	day        atomic.Int32 // of the newest baselines; -1 for none
+	day        atomic.Int32 // day of the newest baselines; -1: none
 	now        func() time.Time
 	meters     meters
 	pool       sync.Pool // *[]item
@@ -39,15 +39,15 @@ type item struct {
 	event  event.Event
 	key    deviceKey
 	at     int64
-	took   int64 // received, in microseconds; 0 when nobody said
+	took   int64 // when it was received, in microseconds; 0: not known
 	record event.Coordinates
 	where  event.Coordinates
 	home   *partition
 	epoch  uint32
 }
 
-// mark judges the events of a batch that were not judged before. The error,
-// if any, is of the stores; the events are judged all the same.
+// mark judges the events of a batch that were not judged before. An error is one of the stores; the
+// events are judged nevertheless.
 func (d *detector) mark(ctx context.Context, batch service.MessageBatch) error {
 	pooled, _ := d.pool.Get().(*[]item)
 	if pooled == nil {
@@ -55,7 +55,7 @@ func (d *detector) mark(ctx context.Context, batch service.MessageBatch) error {
 	}
 	items := d.read(batch, *pooled)
 	defer func() {
-		for i := range items { // the memory of readings is used again, that of messages let go
+		for i := range items { // keep the memory of readings, and release the messages
 			items[i] = item{event: event.Event{Metrics: items[i].event.Metrics[:0]}}
 		}
 		*pooled = items[:0]
@@ -86,8 +86,8 @@ func (d *detector) read(batch service.MessageBatch, items []item) []item {
 		if !ok {
 			continue
 		}
-		// Records that have failed before are part of the log, too: without them
-		// there would be a gap.
+		// Records that have failed before count, too: without them there would be a gap in the
+		// offsets.
 		home := d.partitions.get(record)
 		epoch, fresh := home.advance(record.Offset, event.Meta(msg, event.HeaderReceivedAt))
 		if msg.GetError() != nil {
@@ -133,7 +133,7 @@ func (it *item) parse(replay bool) bool {
 		return false
 	}
 	if err := event.Parse(raw, &it.event); err != nil {
-		return false // event_dedupe has said so, and the raw stream accounts for it
+		return false // event_dedupe has reported it, and the raw stream accounts for it
 	}
 	received, ok := event.ReceivedAt(it.msg)
 	if ok {
@@ -145,8 +145,7 @@ func (it *item) parse(replay bool) bool {
 	return true
 }
 
-// prepare makes sure that the devices of a batch are in memory, and knows what
-// is stored of them.
+// prepare makes sure that the devices of a batch are in memory, with what is stored of them.
 func (d *detector) prepare(ctx context.Context, items []item) error {
 	var want []wanted
 	seen := map[deviceKey]bool{}
@@ -186,8 +185,8 @@ func (d *detector) prepare(ctx context.Context, items []item) error {
 	return err
 }
 
-// stale tells whether what is known of a device is no longer of use: another
-// process has judged it in between, or a replay begins again.
+// stale tells whether the state of a device is of no more use, because another process has judged
+// it in between, or a replay has begun again.
 func (d *detector) stale(dev *device, it *item) bool {
 	if dev.home == it.home && dev.epoch != it.epoch {
 		return true
@@ -206,15 +205,14 @@ func (d *detector) newDevice(it *item, now int64) *device {
 	}
 }
 
-// install gives a device what was found, or notes that it is to be asked for
-// again.
+// install adds what was found to a device; without any (k is nil), it notes when to ask again.
 func (d *detector) install(w wanted, k *known, now int64, day int32) {
 	sh := d.state.shard(w.key)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	dev := sh.devices[w.key]
 	if dev == nil {
-		return // evicted by its neighbours: the store is too small for the batch
+		return // evicted by others of the batch, which is larger than the state may be
 	}
 	if k == nil {
 		dev.retryAt = now + int64(loadPause/time.Second)
@@ -229,7 +227,8 @@ func (d *detector) install(w wanted, k *known, now int64, day int32) {
 	d.meters.evicted.Incr(int64(d.state.grown(sh, dev, len(dev.series)-before)))
 }
 
-// judge moves the device of an event on.
+// judge updates the state of an event's device, and returns the transitions and the number of
+// judged readings.
 func (d *detector) judge(it *item, now int64, out []transition) ([]transition, int) {
 	sh := d.state.shard(it.key)
 	sh.mu.Lock()
@@ -261,8 +260,8 @@ func (d *detector) judge(it *item, now int64, out []transition) ([]transition, i
 	return out, samples
 }
 
-// follow notes the firmware of a device, and when its learning began, by the
-// newest event. Nothing is stored before it is known what is.
+// follow notes the firmware of a device, and when its learning began, from its newest event. It
+// stores them only after what is stored is known.
 func (d *detector) follow(dev *device, it *item) {
 	if it.at < dev.newest {
 		return

@@ -10,37 +10,36 @@ import (
 // maxMetrics bounds the series of one device; readings beyond it are not judged.
 const maxMetrics = 256
 
-// deviceKey names a device. Replays that ask to be judged have a timeline of
-// their own.
+// deviceKey identifies a device. Replays that ask to be judged have a state of their own.
 type deviceKey struct {
 	fleet  string
 	device string
 	replay bool
 }
 
-// device is the state of one device: its series, and what its baseline needs.
+// device is the state of one device: its series, and what its baseline depends on.
 type device struct {
 	key      deviceKey
 	firmware string
 	series   []series
-	open     []openAlert // loaded, of metrics not seen since
+	open     []openAlert // loaded alerts of metrics that were not seen since
 
-	rules     *ruleSet // that the series' selections are from
+	rules     *ruleSet // from which the series' selections are
 	home      *partition
 	epoch     uint32 // of home, when the state began
 	lastSeen  int64  // unix seconds, by the server's clock
 	firstAt   int64  // time of the first event that this process judged, in microseconds
-	firstTook int64  // when that was received
+	firstTook int64  // when that event was received
 
 	newest       int64 // time of the newest event, in microseconds
 	learningFrom int64 // when learning began; 0: not known
-	usualDay     int32 // the day of the baseline that was loaded; -1: none was looked for
+	usualDay     int32 // day of the loaded baseline; -1: not asked for yet
 	loaded       bool  // the stores have answered
 	retryAt      int64 // unix seconds, when they have not
 }
 
-// find returns the series of a metric, of which the device's events keep the
-// order: i is where it was in this event. It is nil beyond maxMetrics.
+// find returns the series of a metric, and makes one if there is none. A device's events mostly
+// have the same order of metrics: i is the index in this event. Beyond maxMetrics it returns nil.
 func (d *device) find(i int, metric string, names *names) *series {
 	if i < len(d.series) && d.series[i].metric == metric {
 		return &d.series[i]
@@ -85,7 +84,7 @@ func (d *device) reopen(s *series) {
 		}
 		rule := d.rules.named(o.rule)
 		if rule == nil {
-			rule = &Rule{Name: o.rule, Detector: byThreshold, Severity: o.severity} // gone since: it resolves
+			rule = &Rule{Name: o.rule, Detector: byThreshold, Severity: o.severity} // the rule is gone: the alert will resolve
 		}
 		s.active = &active{next: s.active, rule: rule, id: o.id, since: o.since, open: true}
 	}
@@ -94,8 +93,8 @@ func (d *device) reopen(s *series) {
 	}
 }
 
-// follow adopts a new set of rules: a rule that has changed goes on under its
-// name, one that is gone resolves with the next reading.
+// follow switches to a new set of rules: a changed rule goes on under its name, and alerts of one
+// that is gone resolve with the next reading.
 func (d *device) follow(rules *ruleSet) {
 	d.rules = rules
 	for i := range d.series {
@@ -109,7 +108,7 @@ func (d *device) follow(rules *ruleSet) {
 	}
 }
 
-// orphans resolves the alerts of a series whose rules are no longer about it.
+// orphans resolves the alerts of a series whose rules do not apply to it any more.
 func (s *series) orphans(r *reading, out []transition) []transition {
 	for a := s.active; a != nil; a = a.next {
 		ours := false
@@ -129,8 +128,7 @@ func (s *series) orphans(r *reading, out []transition) []transition {
 	return out
 }
 
-// update notes the firmware of an event, and whether the baseline is void by
-// its change.
+// update notes the firmware of an event, and voids the baseline if relearn says so for this change.
 func (d *device) update(firmware string, at int64, relearn relearn) (changed bool) {
 	if firmware == d.firmware {
 		return false
@@ -146,7 +144,7 @@ func (d *device) update(firmware string, at int64, relearn relearn) (changed boo
 	return true
 }
 
-// relearn says which changes of firmware void a device's baseline.
+// relearn tells which changes of firmware void a device's baseline.
 type relearn string
 
 const (
@@ -167,8 +165,8 @@ func (r relearn) voids(from, to string) bool {
 	return false
 }
 
-// observe judges the readings of an event, leaving out metrics that the
-// event's schema does not know.
+// observe judges the readings of an event, except metrics that the event's schema does not declare
+// (unknown).
 func (d *device) observe(r *reading, unknown string, t timing, names *names, out []transition) (_ []transition, samples,
 	late int) {
 	for i := range r.event.Metrics {

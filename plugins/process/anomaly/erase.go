@@ -10,10 +10,10 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// countBaselines is what erased baselines are counted as.
+// countBaselines is the label under which erased baselines are counted.
 const countBaselines = "anomaly_baselines"
 
-// count tells how many baselines there are of a device, or, for "", of a fleet.
+// count returns how many baselines are stored of a device, or, for "", of a fleet.
 func count(ctx context.Context, db *sqldb.DB, fleet, device string) (map[string]int64, error) {
 	n := int64(0)
 	if err := db.QueryRowContext(ctx, `SELECT count(*) FROM anomaly_device WHERE fleet = $1 AND ($2 = '' OR device_id = $2)`, fleet, device).Scan(&n); err != nil {
@@ -22,9 +22,9 @@ func count(ctx context.Context, db *sqldb.DB, fleet, device string) (map[string]
 	return map[string]int64{countBaselines: n}, nil
 }
 
-// erase deletes what is stored of a device, or of a fleet, that began to be
-// learned before. A detector notes it again until it knows of the tombstone: run
-// it once more after that. What it deletes is counted once.
+// erase deletes what is stored of a device, or of a fleet, if its learning began before the
+// target's time. Detectors store it again until they know the tombstone: call erase once more after
+// that. Each deleted row is counted once.
 func erase(ctx context.Context, db *sqldb.DB, t tombstone.Target) error {
 	err := tombstone.Update(ctx, db, func(tx *sql.Tx) error {
 		res, err := tx.ExecContext(ctx, `DELETE FROM anomaly_device WHERE fleet = $1 AND ($2 = '' OR device_id = $2) AND learning_from <= $3`,
@@ -41,9 +41,9 @@ func erase(ctx context.Context, db *sqldb.DB, t tombstone.Target) error {
 	return nil
 }
 
-// honour reads the tombstones of the control store, and forgets the devices that
-// they hold. It does so each time: a device may have been taken from the stores
-// before these were erased.
+// honour reads the tombstones of the control store, and forgets the devices that they cover. It
+// forgets them at each call, because a device may have been loaded from the stores before its rows
+// were erased.
 func (d *detector) honour(ctx context.Context) error {
 	if d.stores.controlURL == "" {
 		return nil
@@ -67,7 +67,7 @@ func (d *detector) honour(ctx context.Context) error {
 	return nil
 }
 
-// forget drops the devices of which something is known that is erased.
+// forget drops the devices of which the state includes erased events.
 func (s *state) forget(set *tombstone.Set) (forgotten int) {
 	for i := range s.shards {
 		sh := &s.shards[i]

@@ -13,13 +13,13 @@ import (
 	"weir/internal/platform/text"
 )
 
-// Labelled is a series of readings of which it is known when they were off: a
-// file of the Numenta Anomaly Benchmark, or one like it.
+// Labelled is a series of readings with known anomalies: a file of the Numenta Anomaly Benchmark,
+// or one in that format.
 type Labelled struct {
 	Name    string
 	Times   []time.Time
 	Values  []float64
-	Windows [][2]time.Time // when it was off
+	Windows [][2]time.Time // times of the known anomalies
 }
 
 const labelledTime = "2006-01-02 15:04:05"
@@ -95,7 +95,7 @@ func (s *Labelled) read(r io.Reader) error {
 	return nil
 }
 
-// score is how a detector did on a series.
+// score tells how well a detector did on a series.
 type score struct {
 	Found  int     // windows in which an alert opened
 	Missed int     // windows in which none did
@@ -104,8 +104,8 @@ type score struct {
 	Delay  time.Duration
 }
 
-// judge runs rules over the series as the processor would, baselines and their
-// learning included, and compares the alerts with the labels.
+// judge runs rules over the series as the processor would, including learning and baselines, and
+// compares the alerts with the labels.
 func (s *Labelled) judge(rules []*Rule, window time.Duration) score {
 	d := &device{key: deviceKey{device: s.Name}, rules: newRuleSet(rules), loaded: true}
 	t := timing{width: window.Microseconds() / closedBuckets, span: window.Microseconds()}

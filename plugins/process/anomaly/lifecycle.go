@@ -7,8 +7,8 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// Lifecycle is the store of baselines. They are kept while their devices report,
-// and until these are erased.
+// Lifecycle returns the store of baselines. They do not expire: they are kept until their devices
+// are erased.
 func Lifecycle() lifecycle.Kind {
 	return lifecycle.Rows{Name: "baselines", Tables: []string{"anomaly_device"},
 		Prepare: func(ctx context.Context, db *sqldb.DB) error { return db.Migrate(ctx, "anomaly", migrations()) },

@@ -7,14 +7,14 @@ import (
 	"weir/internal/platform/live"
 )
 
-// rulesFile is the rules file as it is now. A file that cannot be read or is
-// wrong leaves the rules as they are.
+// rulesFile follows the rules file. A file that cannot be read, or is invalid, leaves the rules as
+// they are.
 type rulesFile struct {
 	path string
 	*live.Value[[]byte, ruleSet]
 }
 
-// openRules reads the file, which must be right to begin with.
+// openRules reads the file, which must be valid at first.
 func openRules(path string) (*rulesFile, error) {
 	f := &rulesFile{path, live.File(path, "rules", func(raw []byte) (*ruleSet, error) {
 		rules, err := ParseRules(raw)

@@ -10,8 +10,8 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// memory is what outlives the process: which firmware a device had, since when
-// its baseline is learned, the baseline, and the alerts that are open.
+// memory is the state that outlives the process: a device's firmware, since when its baseline is
+// learned, the baseline, and its open alerts.
 type memory struct {
 	db     *sqldb.DB
 	tables *tables
@@ -19,11 +19,11 @@ type memory struct {
 
 // known is what is stored of a device.
 type known struct {
-	stored       bool // there is a row of it
+	stored       bool // it has a row
 	firmware     string
 	learningFrom int64
 	usualDay     int32
-	usual        map[string]stats // by metric; the standard deviation in place of m2
+	usual        map[string]stats // by metric; m2 is the standard deviation
 	open         []openAlert
 	minutes      []minute
 }
@@ -33,7 +33,7 @@ type openAlert struct {
 	since                      int64
 }
 
-// devices reads the rows of some devices of a fleet into known.
+// devices reads the rows of devices of a fleet into known, which must have an entry for each.
 func (m memory) devices(ctx context.Context, fleet string, devices []string, known map[string]*known) error {
 	return sqldb.Each(ctx, m.db, func(row sqldb.Row) error {
 		var device, firmware, usual string
@@ -61,8 +61,8 @@ func (k *known) parseUsual(raw string) error {
 	return nil
 }
 
-// alerts reads the open alerts of some devices of a fleet, from the view that
-// the alert store keeps for it; there are none before it has its tables.
+// alerts reads the open alerts of devices of a fleet, from the view that the alert store provides
+// for this. There are none before that store has its tables.
 func (m memory) alerts(ctx context.Context, fleet string, devices []string, known map[string]*known) error {
 	if ok, err := m.tables.have(ctx, m.db, "alert_open"); !ok || err != nil {
 		return err
@@ -79,15 +79,15 @@ func (m memory) alerts(ctx context.Context, fleet string, devices []string, know
 		WHERE fleet = $1 AND device_id `+m.db.Dialect.Among("$2"), fleet, m.db.Dialect.List(devices))
 }
 
-// learn is a device whose learning began, or whose firmware is another now.
+// learn is a note that a device's learning began, or its firmware changed.
 type learn struct {
 	firmware string
 	from     int64
-	void     bool // what was learned before is void
+	void     bool // earlier baselines are void
 }
 
-// save stores what was noted of devices, in one transaction. It may be
-// repeated, and overtaken by another process: the later beginning stands.
+// save stores notes in one transaction. It may be repeated, and other processes may save meanwhile:
+// the later beginning of learning wins.
 func (m memory) save(ctx context.Context, noted map[deviceKey]learn) error {
 	tx, err := m.db.BeginTx(ctx, nil)
 	if err != nil {
@@ -117,7 +117,7 @@ func (m memory) save(ctx context.Context, noted map[deviceKey]learn) error {
 	return nil
 }
 
-// newestDay returns the last day that baselines were computed on, -1 for none.
+// newestDay returns the last day for which baselines were computed; -1: none.
 func (m memory) newestDay(ctx context.Context) (day int32, err error) {
 	if err := m.db.QueryRowContext(ctx, `SELECT coalesce(max(day), -1) FROM anomaly_day`).Scan(&day); err != nil {
 		return -1, fmt.Errorf("reading the day of the baselines: %w", err)
@@ -125,7 +125,7 @@ func (m memory) newestDay(ctx context.Context) (day int32, err error) {
 	return day, nil
 }
 
-// learning reads since when each device is learned.
+// learning returns since when each device is learned.
 func (m memory) learning(ctx context.Context) (map[deviceKey]int64, error) {
 	from := map[deviceKey]int64{}
 	err := sqldb.Each(ctx, m.db, func(row sqldb.Row) error {
@@ -143,12 +143,12 @@ func (m memory) learning(ctx context.Context) (map[deviceKey]int64, error) {
 	return from, nil
 }
 
-// usualChunk bounds the rows of one transaction, so that others get their turn.
+// usualChunk bounds the rows of one transaction, so that others do not wait for long.
 const usualChunk = 500
 
-// storeUsual replaces the baselines of a day, then notes that the day is done.
-// A crash leaves some of them replaced and the day to be done again. A device
-// whose learning began anew meanwhile keeps its void baseline.
+// storeUsual replaces the baselines by those of a day, and then records that the day is done. After
+// a crash, some are replaced, and the day is computed again. A device whose learning began anew
+// meanwhile keeps its void baseline.
 func (m memory) storeUsual(ctx context.Context, day int32, usual map[deviceKey]map[string]stats,
 	learning map[deviceKey]int64, now time.Time) error {
 	keys := make([]deviceKey, 0, len(usual))

@@ -5,13 +5,12 @@ import (
 	"sync"
 )
 
-// maxNotes bounds what waits for a store that is down. A note that is lost is
-// made again when the device is next loaded.
+// maxNotes bounds the notes that wait for a store that is down. A note that is lost is made again
+// when the device is next loaded.
 const maxNotes = 100_000
 
-// notes are the devices whose learning or firmware is to be stored. A crash
-// loses them, and the next process makes them again: from the same event, or
-// from the first that it judges.
+// notes are the devices whose learning or firmware has to be stored. A crash loses them; the next
+// process makes them again, from the same event or from the first that it judges.
 type notes struct {
 	mu   sync.Mutex
 	list map[deviceKey]learn
@@ -31,7 +30,7 @@ func (n *notes) add(key deviceKey, l learn) {
 	n.list[key] = l
 }
 
-// flush stores the notes, or keeps them for the next time.
+// flush stores the notes; those that it cannot store are kept for the next call.
 func (n *notes) flush(ctx context.Context, m memory) error {
 	n.mu.Lock()
 	list := n.list
@@ -54,7 +53,7 @@ func (n *notes) flush(ctx context.Context, m memory) error {
 	return nil
 }
 
-// restore puts notes back, under those made since.
+// restore puts notes back. Newer ones take precedence.
 func (n *notes) restore(list map[deviceKey]learn) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -9,21 +9,19 @@ import (
 	"weir/internal/event"
 )
 
-// keptAlerts bounds how many events' transitions are remembered a partition: half
-// of it is more than a batch has, should each of its events open an alert while the
-// alerts' topic is down. log_input cuts a batch at a megabyte where order matters,
-// and no event is smaller than 120 bytes.
+// keptAlerts bounds how many events' transitions are remembered of a partition: half of it is more
+// than a batch has, should each of its events open an alert while the topic of alerts is down.
+// log_input ends a batch at a megabyte where order matters, and no event is smaller than 120 bytes.
 const keptAlerts = 1 << 15
 
-// partition remembers how far the log was judged, so that an event moves the
-// state once however often it is delivered: one that comes again gets the
-// transitions it had the first time. A crash forgets this together with the
-// state it protects.
+// partition remembers how far the log was judged, so that an event changes the state once, however
+// often it is delivered: a redelivered event gets the same transitions as the first time. A crash
+// loses this together with the state that it protects.
 type partition struct {
 	mu       sync.Mutex
 	high     int64    // the highest offset judged
-	received string   // when the gate took that event in
-	epoch    uint32   // counts the times that others judged in between
+	received string   // when the gate received that event
+	epoch    uint32   // number of times that another process has judged in between
 	alerts   []judged // by offset
 }
 
@@ -55,10 +53,9 @@ func (p *partitions) get(c event.Coordinates) *partition {
 	return part
 }
 
-// advance tells whether the record at an offset is new. A gap in the offsets
-// means that another process had the partition for a while: what is known of
-// its devices is out of date, which the epoch says. A lower offset of an event
-// that is younger means that the topic was made anew.
+// advance tells whether the record at an offset is new. After a gap in the offsets another process
+// had the partition for a while, so that the state of its devices is out of date: epoch grows. A
+// lower offset with a later time of receipt means that the topic was deleted and created again.
 func (p *partition) advance(offset int64, received string) (epoch uint32, fresh bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -82,7 +79,7 @@ func (p *partition) remember(offset int64, alerts string) {
 	p.alerts = append(p.alerts, judged{offset, alerts})
 }
 
-// recall returns the transitions that an event had, "" when it had none.
+// recall returns the transitions that an event had, or "".
 func (p *partition) recall(offset int64) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -1,11 +1,10 @@
-// Package anomaly judges the readings of devices as they come: against fixed
-// limits, against the last hour, and against the device's own last week. The
-// processor anomaly marks events with the alerts that they open or resolve.
+// Package anomaly judges the readings of devices as they arrive: against fixed limits, against the
+// last hour, and against the device's own last week. The processor anomaly marks events with the
+// alerts that they open or resolve.
 //
-// What a crash leaves: nothing in memory. The windows are rebuilt from the
-// rollup store, open alerts from the alert store, baselines from the control
-// store. Events judged since the last commit are judged again; an alert that
-// one of them opens has the same id.
+// A crash loses only what is in memory. The windows are rebuilt from the rollup store, open alerts
+// from the alert store, baselines from the control store. Events judged since the last commit are
+// judged again; an alert that one of them opens has the same id.
 package anomaly
 
 import (
@@ -34,7 +33,7 @@ const (
 	anomalyFieldRelearn   = "relearn_on_firmware"
 )
 
-// metaAlerts is the JSON array of an event's transitions.
+// metaAlerts is the metadata key of the JSON array of an event's transitions.
 const metaAlerts = "local_alerts"
 
 func spec() *service.ConfigSpec {
@@ -122,7 +121,7 @@ output:
 `)
 }
 
-// Register adds the room's components.
+// Register registers the components of this package.
 func Register(env *service.Environment) error {
 	return env.RegisterBatchProcessor("anomaly", spec(),
 		func(parsed *service.ParsedConfig, res *service.Resources) (service.BatchProcessor, error) {
@@ -186,7 +185,7 @@ func (p *processor) ProcessBatch(ctx context.Context, batch service.MessageBatch
 	return []service.MessageBatch{batch}, nil
 }
 
-// Close stores what was noted of devices.
+// Close stores the notes of devices and closes the stores.
 func (p *processor) Close(ctx context.Context) error {
 	if err := p.tending.End(ctx); err != nil {
 		return fmt.Errorf("closing the anomaly detector: %w", err)

@@ -13,7 +13,7 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// minute is one metric's readings in one window of the rollup store.
+// minute has one metric's readings in one window of the rollup store.
 type minute struct {
 	metric string
 	start  int64 // unix seconds
@@ -21,13 +21,13 @@ type minute struct {
 	stats  stats
 }
 
-// rollupStride is how many numbers the rollup store keeps per metric: count,
-// sum, min, max, m2, p50, p95, last, offset of the last in microseconds.
+// rollupStride is how many numbers the rollup store has for each metric: count, sum, min, max, m2,
+// p50, p95, last, and the offset of the last in microseconds.
 const rollupStride = 9
 
-// rollups reads the tables that the views rollup_1m and rollup_1d show: rows
-// of one device and window, with the metrics packed. (The views compute their
-// columns, and so cannot find a window by its time.)
+// rollups reads the tables behind the views rollup_1m and rollup_1d: a row has one device and
+// window, with the metrics packed. (The views compute their columns, and so cannot find a window by
+// its time through an index.)
 type rollups struct {
 	db     *sqldb.DB
 	tables *tables
@@ -38,7 +38,7 @@ func (r rollups) ready(ctx context.Context) (bool, error) {
 	return r.tables.have(ctx, r.db, "rollup_window_1m")
 }
 
-// tables remembers which tables of other rooms there are: none goes again.
+// tables remembers which tables of other packages exist: they are never dropped.
 type tables struct{ known sync.Map }
 
 func (t *tables) have(ctx context.Context, db *sqldb.DB, name string) (bool, error) {
@@ -72,7 +72,7 @@ func (r rollups) columns() string {
 	return `fleet, device_id, bucket, metrics, stats`
 }
 
-// time returns the expression for a moment given as unix seconds.
+// time returns the expression for a time that is given in Unix seconds.
 func (r rollups) time(placeholder string) string {
 	if r.db.Dialect == sqldb.Postgres {
 		return `to_timestamp(` + placeholder + `)`
@@ -96,8 +96,8 @@ func (r rollups) day(ctx context.Context, start int64, fn func(fleet, device str
 	return r.each(ctx, `SELECT `+r.columns()+` FROM rollup_window_1d WHERE bucket = `+r.time("$1"), []any{start}, fn)
 }
 
-// since reads the first day that is known of some devices of a fleet, in unix
-// seconds.
+// since calls fn with the first day, in Unix seconds, that the rollup store has of some devices of
+// a fleet.
 func (r rollups) since(ctx context.Context, fleet string, devices []string, fn func(device string, start int64)) error {
 	first := `min(bucket)`
 	if r.db.Dialect == sqldb.Postgres {
@@ -116,7 +116,7 @@ func (r rollups) since(ctx context.Context, fleet string, devices []string, fn f
 }
 
 func (r rollups) each(ctx context.Context, query string, args []any, fn func(fleet, device string, m minute)) error {
-	known := map[string][]string{} // names of metrics by their JSON: most rows have the same
+	known := map[string][]string{} // JSON of the names -> names: most rows have the same
 	var s []float64
 	return sqldb.Each(ctx, r.db, func(row sqldb.Row) error {
 		var fleet, device string
@@ -147,7 +147,7 @@ func (r rollups) each(ctx context.Context, query string, args []any, fn func(fle
 	}, query, args...)
 }
 
-// numbers reads a JSON array of numbers: an hour of 50,000 devices has a hundred
+// numbers parses a JSON array of numbers, by hand because an hour of 50,000 devices has a hundred
 // million.
 func numbers(out []float64, raw []byte) ([]float64, error) {
 	text := string(raw)

@@ -25,7 +25,7 @@ const (
 	byBaseline  Detector = "baseline"  // against the device's last seven days
 )
 
-// Direction is on which side a reading must be off.
+// Direction tells on which side a reading must be off.
 type Direction string
 
 // The directions.
@@ -35,11 +35,11 @@ const (
 	offDown Direction = "down"
 )
 
-// Severities, from the least.
+// severities returns the severities, the lowest first.
 func severities() []string { return []string{"info", "warning", "critical"} }
 
-// Rule says when the readings of which series are an anomaly. configs/anomaly.yaml
-// explains every field to people.
+// Rule tells which readings of which series are anomalies. configs/anomaly.yaml explains every
+// field.
 type Rule struct {
 	Name     string   `yaml:"name"`
 	Detector Detector `yaml:"detector"`
@@ -67,11 +67,11 @@ type Rule struct {
 	For      Duration `yaml:"for"`
 	ClearFor Duration `yaml:"clear_for"`
 
-	firmware firmware.Range // nil: all, also what is no version
+	firmware firmware.Range // nil: any, also a text that is no version
 	floors   floors
 }
 
-// Duration is written as in 90s or 1h.
+// Duration is a duration that is written like 90s or 1h.
 type Duration time.Duration
 
 // UnmarshalYAML reads a duration.
@@ -86,8 +86,8 @@ func (d *Duration) UnmarshalYAML(node *yaml.Node) error {
 
 func (d Duration) micros() int64 { return time.Duration(d).Microseconds() }
 
-// ParseRules reads a rules file. The error names the rule and what is wrong
-// with it; nothing of a wrong file is used.
+// ParseRules parses a rules file. The error names the rule and what is wrong with it; of an invalid
+// file no rule is used.
 func ParseRules(raw []byte) ([]*Rule, error) {
 	var file struct {
 		Rules []*Rule `yaml:"rules"`
@@ -113,7 +113,7 @@ func ParseRules(raw []byte) ([]*Rule, error) {
 	return file.Rules, nil
 }
 
-// complete checks a rule and fills in what it leaves out.
+// complete checks a rule and sets its defaults.
 func (r *Rule) complete() (err error) {
 	if ok, _ := regexp.MatchString(`^[a-z][a-z0-9_]{0,63}$`, r.Name); !ok {
 		return errors.New("name must be a lower-case letter and up to 63 letters, digits or '_'")
@@ -213,14 +213,14 @@ func contains(list []string, s string) bool {
 	return false
 }
 
-// takes tells whether the rule is about a series.
+// takes tells whether the rule applies to a series.
 func (r *Rule) takes(fleet, device, version, metric string) bool {
 	return matchAny(r.Metrics, metric) && (len(r.Fleets) == 0 || matchAny(r.Fleets, fleet)) &&
 		(len(r.Devices) == 0 || matchAny(r.Devices, device)) && (r.firmware == nil || r.firmware.ContainsText(version))
 }
 
-// matchAny tells whether a name fits one of the globs, which have been checked.
-// A name with a slash, which path.Match treats apart, is matched literally.
+// matchAny tells whether a name matches one of the globs, which are valid. A name with a slash,
+// which path.Match treats specially, is only matched literally.
 func matchAny(globs []string, name string) bool {
 	for _, g := range globs {
 		if g == "*" || g == name {

@@ -2,9 +2,8 @@ package anomaly
 
 import "sync"
 
-// ruleSet is one loaded rules file. It hands out, for a series, the rules that
-// are about it; equal selections share their memory, so that a series holds
-// one pointer.
+// ruleSet has the rules of one file. It returns the rules that apply to a series; equal selections
+// share their memory, so that a series holds one pointer.
 type ruleSet struct {
 	Rules []*Rule
 
@@ -12,13 +11,13 @@ type ruleSet struct {
 	selections map[string]*selection
 }
 
-// selection is the rules of a series.
+// selection has the rules of a series.
 type selection struct {
 	rules []*Rule
-	score bool // one of them needs the window
+	score bool // one of them needs the window of the last hour
 }
 
-// newRuleSet makes a set of rules that ParseRules has read.
+// newRuleSet returns a set of rules from ParseRules.
 func newRuleSet(rules []*Rule) *ruleSet {
 	return &ruleSet{Rules: rules, selections: map[string]*selection{}}
 }
@@ -51,7 +50,7 @@ func (s *ruleSet) find(fleet, device, firmware, metric string) *selection {
 	return sel
 }
 
-// named returns the rule of that name, nil when the set has none.
+// named returns the rule with a name, or nil.
 func (s *ruleSet) named(name string) *Rule {
 	for _, r := range s.Rules {
 		if r.Name == name {

@@ -2,8 +2,8 @@ package anomaly
 
 import "weir/internal/platform/sqldb"
 
-// migrations are the tables of this room, in the control store. Times are
-// microseconds since 1970, days are days since then.
+// migrations create the tables of this package in the control store. Times are microseconds since
+// 1970, days are days since 1970.
 func migrations() []sqldb.Migration {
 	const tables = `
 CREATE TABLE anomaly_device (

@@ -8,7 +8,7 @@ import (
 	"weir/internal/event"
 )
 
-// series is all that is kept of one metric of one device.
+// series is the state of one metric of one device.
 type series struct {
 	metric string
 	rules  *selection
@@ -20,23 +20,23 @@ type series struct {
 // does not look through it: it is most of the memory of 50,000 devices.
 type past struct {
 	recent   window
-	usual    stats // the stored baseline, with the standard deviation in place of m2
+	usual    stats // the stored baseline; m2 is the standard deviation
 	last     int64 // time of the newest reading, in microseconds
-	outSince int64 // since when every reading was clipped; 0: the last was not
+	outSince int64 // since when every reading was clipped; 0: the last one was not
 }
 
-// active is a rule that a series is breaching, or was until just now.
+// active is a rule that a series breaches, or breached until just now.
 type active struct {
 	next       *active
 	rule       *Rule
-	id         string // of the alert, once open
-	since      int64  // the first breach of this run
-	clearSince int64  // since when an open alert's readings have been clear; 0: they are not
+	id         string // of the alert, once it is open
+	since      int64  // time of the first breach in a row
+	clearSince int64  // since when the readings of an open alert have been clear; 0: they are not
 	count      uint32 // breaches in a row
 	open       bool
 }
 
-// reading is one metric of one event, with what an alert says of it.
+// reading is one metric of one event, with what an alert reports of it.
 type reading struct {
 	value    float64
 	at       int64 // microseconds
@@ -44,10 +44,10 @@ type reading struct {
 	fleet    string
 	received string            // the header
 	where    event.Coordinates // the event's delivery
-	learning bool              // the device's baseline is not trusted yet
+	learning bool              // the device's baseline is not used yet
 }
 
-// timing is what the window needs to know of time, in microseconds.
+// timing has the lengths of the window and its buckets, in microseconds.
 type timing struct {
 	width int64 // of a bucket
 	span  int64 // of the window
@@ -61,13 +61,12 @@ func (t timing) bucket(at int64) int32 {
 	return int32(b)
 }
 
-// clipBound is how many standard deviations off a reading may be to enter the
-// window as it is.
+// clipBound is how many standard deviations a reading may be off to enter the window unclipped.
 const clipBound = 3
 
-// observe judges a reading and takes it into the window. It returns out with
-// the transitions that follow, and false when the reading was too old to be
-// judged: a reading that comes up to one bucket late counts as just arrived.
+// observe judges a reading and adds it to the window. It returns out with the transitions that
+// follow, and false if the reading was too old to be judged. A reading that is up to one bucket
+// late counts as just arrived.
 func (s *series) observe(r *reading, t timing, out []transition) ([]transition, bool) {
 	bucket, at := t.bucket(r.at), r.at
 	if late := s.last - r.at; late > t.width {
@@ -93,7 +92,7 @@ func (s *series) observe(r *reading, t timing, out []transition) ([]transition, 
 	return out, true
 }
 
-// look moves the window on and returns what it holds before the reading.
+// look advances the window and returns its contents before the reading.
 func (s *series) look(t timing, at int64) stats {
 	s.recent.at(t.bucket(at))
 	recent := s.recent.stats()
@@ -105,9 +104,9 @@ func (s *series) look(t timing, at int64) stats {
 	return recent
 }
 
-// take adds a reading to the window, pulled to its bounds. When nothing but
-// clipped readings came for a whole window, that is how the series is now: the
-// window begins again with what it really reads.
+// take adds a reading to the window, clipped to its bounds. When only clipped readings have come
+// for a whole window, the series has changed for good: the window begins again with unclipped
+// readings.
 func (s *series) take(r *reading, t timing, bucket int32, recent stats) {
 	v, clipped := r.value, false
 	if recent.n >= 10 {
@@ -127,7 +126,7 @@ func (s *series) take(r *reading, t timing, bucket int32, recent stats) {
 	}
 }
 
-// verdict is what a rule says of one reading.
+// verdict is the result of a rule for one reading.
 type verdict struct {
 	state    verdictState
 	atOnce   bool // so far off that it needs no confirmation
@@ -140,10 +139,10 @@ type verdictState int
 
 const (
 	isClear   verdictState = iota
-	isBetween              // not breaching, not yet clear
+	isBetween              // no breach, but not clear yet
 	isBreach
-	isUnknown // too little is known to say
-	isVoid    // there is nothing to compare with any more
+	isUnknown // not enough is known
+	isVoid    // there is nothing left to compare with
 )
 
 func (s *series) judge(rule *Rule, r *reading, recent stats) verdict {
@@ -165,7 +164,7 @@ func (s *series) judge(rule *Rule, r *reading, recent stats) verdict {
 	}
 }
 
-// compare holds a value against fixed limits.
+// compare compares a value with fixed limits.
 func (r *Rule) compare(v float64) verdict {
 	above := r.Max != nil && v > *r.Max
 	below := r.Min != nil && v < *r.Min
@@ -180,7 +179,7 @@ func (r *Rule) compare(v float64) verdict {
 	return verdict{}
 }
 
-// rate holds a score against the rule's.
+// rate compares a score with the rule's limits.
 func (r *Rule) rate(score, expected float64) verdict {
 	off := math.Abs(score)
 	if r.Direction == offUp && score < 0 || r.Direction == offDown && score > 0 {
@@ -196,8 +195,7 @@ func (r *Rule) rate(score, expected float64) verdict {
 	return v
 }
 
-// step moves a rule of the series on, and reports when its alert opens or
-// resolves.
+// step updates the state of a rule for the series, and reports when its alert opens or resolves.
 func (s *series) step(rule *Rule, v verdict, r *reading, at int64, out []transition) []transition {
 	a := s.find(rule)
 	if a == nil {

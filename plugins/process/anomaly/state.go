@@ -9,8 +9,8 @@ import (
 
 const shardCount = 64
 
-// state holds the devices of this process, bounded by the number of series.
-// Lock a device's shard to use it.
+// state has the devices of this process, bounded by the number of series. Lock a device's shard to
+// use the device.
 type state struct {
 	seed   maphash.Seed
 	shards [shardCount]shard
@@ -36,11 +36,11 @@ func (s *state) shard(key deviceKey) *shard {
 	return &s.shards[maphash.String(s.seed, key.device)%shardCount]
 }
 
-// put adds a device. Its shard is locked.
+// put adds a device. Its shard must be locked.
 func (s *state) put(sh *shard, d *device) { sh.devices[d.key] = d }
 
-// grown counts the series that a device has got, and makes room for them by
-// forgetting devices of its shard, which is locked.
+// grown counts n new series of a device. Beyond the limit it evicts other devices of its shard,
+// which must be locked.
 func (s *state) grown(sh *shard, d *device, n int) (evicted int) {
 	if n == 0 {
 		return 0
@@ -62,8 +62,7 @@ func (s *state) remove(sh *shard, d *device) {
 	s.series.Add(-int64(len(d.series)))
 }
 
-// idlest returns the device unused for longest among a few picked by chance,
-// nil when there is none but one.
+// idlest returns the longest unused device of a few random ones, except but; nil if there is none.
 func (sh *shard) idlest(but *device) (idlest *device) {
 	n := 0
 	for _, d := range sh.devices {
@@ -77,8 +76,8 @@ func (sh *shard) idlest(but *device) (idlest *device) {
 	return idlest
 }
 
-// evict drops the devices that were last seen before a time. An alert that is
-// open on one stays open in the alert store, and is found there again.
+// evict forgets the devices that were last seen before a time. An open alert stays open in the
+// alert store, from which it is loaded again.
 func (s *state) evict(before int64) (evicted int) {
 	for i := range s.shards {
 		sh := &s.shards[i]
@@ -94,7 +93,7 @@ func (s *state) evict(before int64) (evicted int) {
 	return evicted
 }
 
-// names shares the memory of metric names.
+// names shares the memory of equal metric names.
 type names struct {
 	mu   sync.RWMutex
 	list map[string]string
@@ -110,7 +109,7 @@ func (n *names) intern(name string) string {
 	own = strings.Clone(name)
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if len(n.list) < 10000 { // beyond that, names are no longer few
+	if len(n.list) < 10000 { // beyond that, there is little to share
 		n.list[own] = own
 	}
 	return own

@@ -18,8 +18,8 @@ const (
 	erasuresEvery = 15 * time.Second
 )
 
-// tend does what need not be done for an event: it reads the rules again,
-// stores notes, forgets idle devices, and computes baselines once a day.
+// tend does the work that is not part of an event: it reloads the rules, stores notes, forgets idle
+// devices, honours erasures, and computes baselines once a day.
 func (p *processor) tend(ctx context.Context) {
 	following := make(chan struct{})
 	go func() {
@@ -64,7 +64,7 @@ func (p *processor) tend(ctx context.Context) {
 	}
 }
 
-// flush stores the notes, unless the store has just failed.
+// flush stores the notes, unless the store failed a moment ago.
 func (d *detector) flush(ctx context.Context) error {
 	d.notes.mu.Lock()
 	n := len(d.notes.list)
@@ -82,8 +82,7 @@ func (d *detector) flush(ctx context.Context) error {
 	return d.notes.flush(ctx, *m)
 }
 
-// learn computes the day's baselines when they are due, and tells the devices
-// that there are new ones.
+// learn computes the baselines of the day if they are due, and makes devices load them.
 func (d *detector) learn(ctx context.Context) error {
 	if d.stores.controlURL == "" || d.stores.rollupsURL == "" {
 		return nil
@@ -100,7 +99,7 @@ func (d *detector) learn(ctx context.Context) error {
 	return nil
 }
 
-// meters are the room's metrics.
+// meters are the metrics of this package.
 type meters struct {
 	samples          *service.MetricCounter
 	transitions      *service.MetricCounter
@@ -133,7 +132,7 @@ func newMeters(res *service.Resources) meters {
 	return out
 }
 
-// refresh puts the rules file in force when it has changed.
+// refresh applies the rules file if it has changed.
 func (p *processor) refresh(ctx context.Context) error {
 	changed, err := p.rules.Refresh(ctx)
 	if changed {
@@ -142,7 +141,7 @@ func (p *processor) refresh(ctx context.Context) error {
 	return err
 }
 
-// tell says once that the rules file is of no use, and once that it is again.
+// tell logs once that the rules file is invalid, and once that it is valid again.
 func (p *processor) tell(err error) {
 	if err == nil {
 		p.meters.rulesValid.Set(1)

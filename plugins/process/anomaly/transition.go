@@ -8,14 +8,14 @@ import (
 	"weir/internal/event"
 )
 
-// The transitions that a detector reports.
+// Transitions of an alert.
 const (
 	didOpen    = "opened"
 	didResolve = "resolved"
 )
 
-// transition is an alert as it opens or resolves: one record of the topic
-// alert-events, as schemas/alert/v1.json has it.
+// transition is the opening or resolving of an alert: one record of the topic alert-events, as in
+// schemas/alert/v1.json.
 type transition struct {
 	Version    int      `json:"version"`
 	AlertID    string   `json:"alert_id"`
@@ -29,18 +29,18 @@ type transition struct {
 	Firmware   string   `json:"device_firmware_version"`
 	Metric     string   `json:"metric"`
 	Value      float64  `json:"value"`
-	Score      *float64 `json:"score,omitempty"`    // standard deviations from what was expected
-	Expected   *float64 `json:"expected,omitempty"` // the mean it was compared with
+	Score      *float64 `json:"score,omitempty"`    // standard deviations from the expected value
+	Expected   *float64 `json:"expected,omitempty"` // the mean that it was compared with
 	Limit      *float64 `json:"limit,omitempty"`    // the limit it was compared with
 	EventID    string   `json:"event_id"`
 	At         string   `json:"at"`                    // of the event
-	Since      string   `json:"since"`                 // of the first event that was off
-	ReceivedAt string   `json:"received_at,omitempty"` // when the event came in
+	Since      string   `json:"since"`                 // time of the first event that was off
+	ReceivedAt string   `json:"received_at,omitempty"` // when the event was received
 	Summary    string   `json:"summary"`
 }
 
-// alertID names an alert by what it is about and the delivery of the event
-// that opened it: whoever judges that event again finds the same alert.
+// alertID derives an alert's id from its subject and the coordinates of the event that opened it,
+// so that a process which judges that event again makes the same id.
 func alertID(rule, fleet, device, metric string, at event.Coordinates) string {
 	h := sha256.New()
 	for _, s := range []string{"weir alert", rule, fleet, device, metric} {

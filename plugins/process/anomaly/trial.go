@@ -7,16 +7,16 @@ import (
 	"time"
 )
 
-// Trial is a detector to be tried on labelled series.
+// Trial is a set of rules to try on labelled series.
 type Trial struct {
 	Name   string
 	Window time.Duration
 	Rules  func(*Labelled) []*Rule
 }
 
-// Trials are the detectors with their defaults, each alone and together.
-// Limits are what someone would have set who saw the first tenth of a series:
-// its range, widened by a quarter on either side.
+// Trials returns the detectors with their defaults, each alone and all together. The limits are
+// those that a person who knew the first tenth of a series would set: its range, widened by a
+// quarter on either side.
 func Trials(window time.Duration) ([]Trial, error) {
 	scored := func(d Detector) (*Rule, error) {
 		r := &Rule{Name: string(d), Detector: d, Metrics: []string{"*"}, ClearFor: Duration(window)}
@@ -57,7 +57,7 @@ func limits(s *Labelled, window time.Duration) *Rule {
 		Hysteresis: room / 4, ClearFor: Duration(window)}
 }
 
-// TrialsOf tries each rule of a file alone, on whatever the series holds.
+// TrialsOf returns a trial of each rule of a file alone, on any metric.
 func TrialsOf(rules []*Rule, window time.Duration) []Trial {
 	var list []Trial
 	for _, r := range rules {
@@ -67,8 +67,7 @@ func TrialsOf(rules []*Rule, window time.Duration) []Trial {
 	return list
 }
 
-// WriteTrials tries the detectors on the series and writes what came of it, as
-// a table in Markdown.
+// WriteTrials runs the trials on the series and writes the results as a Markdown table.
 func WriteTrials(w io.Writer, trials []Trial, series []Labelled) error {
 	text := "| detector | series | found | missed | false alarms | a day | mean delay " +
 		"|\n|---|---|---:|---:|---:|---:|---:|\n"
@@ -90,7 +89,7 @@ func row(trial, series string, s score) string {
 	delay := "-"
 	if s.Found > 0 {
 		delay = (s.Delay / time.Duration(s.Found)).Round(time.Minute).String()
-		delay = delay[:len(delay)-2] // whole minutes
+		delay = delay[:len(delay)-2] // without the seconds
 	}
 	return fmt.Sprintf("| %s | %s | %d | %d | %d | %.2f | %s |\n", trial, series, s.Found, s.Missed, s.False,
 		float64(s.False)/s.Days, delay)

@@ -13,10 +13,10 @@ import (
 )
 
 const (
-	// loadTimeout is how long one batch waits for the stores.
+	// loadTimeout is how long a batch waits for the stores.
 	loadTimeout = 5 * time.Second
-	// loadPause is how long the stores are left alone after they failed:
-	// detection goes on without them.
+	// loadPause is how long no request is sent to stores that have failed: meanwhile detection goes
+	// on without them.
 	loadPause = 10 * time.Second
 	// loadChunk bounds the devices of one query.
 	loadChunk = 2000
@@ -24,13 +24,13 @@ const (
 
 var errPaused = errors.New("the store failed a moment ago")
 
-// stores opens the control store and the rollup store when they are first
-// needed; without their URLs, detection begins from nothing.
+// stores opens the control store and the rollup store at first use. Without their URLs, detection
+// begins from nothing.
 type stores struct {
 	res        *service.Resources
 	controlURL string
 	rollupsURL string
-	timeout    time.Duration // how long one batch waits for them
+	timeout    time.Duration // how long a batch waits for them
 	now        func() time.Time
 
 	mu      sync.Mutex
@@ -38,10 +38,10 @@ type stores struct {
 	rollups *rollups
 	tables  tables
 	release []func()
-	pause   time.Time // until then, the stores are left alone
+	pause   time.Time // no request is sent before that
 }
 
-// open returns what is configured, nil for what is not.
+// open returns the configured stores; nil for one that is not configured.
 func (s *stores) open(ctx context.Context) (*memory, *rollups, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -84,15 +84,16 @@ func (s *stores) close() {
 	s.release, s.memory, s.rollups = nil, nil, nil
 }
 
-// wanted is a device to be loaded: its past before a moment, or, when that is
-// there already, only its baseline.
+// wanted is a device to load: its past before a time, or, if that is loaded already, only its
+// baseline.
 type wanted struct {
 	key    deviceKey
 	before int64 // microseconds
 	past   bool
 }
 
-// load reads what is stored of devices. Nothing is returned but with all of it.
+// load reads what is stored of devices. After an error it returns nothing, and the stores are
+// paused.
 func (s *stores) load(parent context.Context, want []wanted, t timing) (map[deviceKey]*known, error) {
 	ctx, cancel := context.WithTimeout(parent, s.timeout)
 	defer cancel()
@@ -146,7 +147,7 @@ func loadGroup(ctx context.Context, m *memory, r *rollups, fleet string, replay 
 		if err := m.devices(ctx, fleet, devices, byDevice); err != nil {
 			return err
 		}
-		if len(past) > 0 { // the others have theirs
+		if len(past) > 0 { // the others have theirs already
 			if err := m.alerts(ctx, fleet, past, byDevice); err != nil {
 				return err
 			}
@@ -170,13 +171,13 @@ func loadGroup(ctx context.Context, m *memory, r *rollups, fleet string, replay 
 	})
 }
 
-// remember gives a device its past: the window from the rollups of the minutes
-// before its first event, the baseline, and the alerts that are open.
+// remember adds to a device its past: the window from rollups of the minutes before its first
+// event, the baseline, and the open alerts.
 func (d *device) remember(k *known, t timing, names *names) {
 	if !d.loaded {
 		d.open = append(d.open, k.open...)
 		for i := range d.series {
-			if s := &d.series[i]; s.active == nil { // one that was judged meanwhile knows better
+			if s := &d.series[i]; s.active == nil { // one with a state was judged meanwhile: keep that
 				d.reopen(s)
 			}
 		}
@@ -185,7 +186,7 @@ func (d *device) remember(k *known, t timing, names *names) {
 		}
 	}
 	d.loaded = true
-	if !k.stored || d.learningFrom > k.learningFrom { // what is stored is not of this firmware
+	if !k.stored || d.learningFrom > k.learningFrom { // what is stored is of other firmware
 		return
 	}
 	for metric, usual := range k.usual {
@@ -195,9 +196,8 @@ func (d *device) remember(k *known, t timing, names *names) {
 	}
 }
 
-// reconcile settles since when a device learns, between what is stored of it
-// and what this process saw, perhaps while the store was down. It returns what
-// is to be stored, if anything.
+// reconcile decides since when a device learns, given what is stored of it and what this process
+// has seen, perhaps while the store was down. It returns what has to be stored, if anything.
 func (d *device) reconcile(k *known, relearn relearn) (l learn, changed bool) {
 	switch {
 	case !k.stored:
@@ -219,11 +219,11 @@ func (d *device) reconcile(k *known, relearn relearn) (l learn, changed bool) {
 	return learn{}, false
 }
 
-// relive takes a minute of the rollup store into the window, as take would
-// have taken its readings.
+// relive adds a minute of the rollup store to the window, in the way in which take would have added
+// its readings.
 func (d *device) relive(i int, m *minute, t timing, names *names) {
 	if m.lastAt >= d.firstAt || m.stats.n < 1 {
-		return // its readings are yet to come
+		return // its readings will be judged again
 	}
 	s := d.find(i, m.metric, names)
 	if s == nil || !s.rules.score {

@@ -3,19 +3,19 @@ package anomaly
 import "math"
 
 const (
-	closedBuckets = 12                // full buckets that a window spans
-	slots         = closedBuckets + 1 // and the one being filled
+	closedBuckets = 12                // full buckets in a window
+	slots         = closedBuckets + 1 // with the one being filled
 )
 
-// stats is what is known of a set of readings: their number, their mean and
-// the sum of their squared deviations from it.
+// stats describes a set of readings: their number, their mean, and the sum of squared deviations
+// from it.
 type stats struct {
 	n    float64
 	mean float64
 	m2   float64
 }
 
-// merge adds another set (Chan, Golub and LeVeque).
+// merge adds another set (by the method of Chan, Golub and LeVeque).
 func (s *stats) merge(o stats) {
 	if o.n == 0 {
 		return
@@ -26,7 +26,7 @@ func (s *stats) merge(o stats) {
 	s.n = n
 }
 
-// stddev is that of the sample; zero for less than two readings.
+// stddev returns the sample's standard deviation; 0 for less than two readings.
 func (s stats) stddev() float64 {
 	if s.n < 2 || !(s.m2 > 0) {
 		return 0
@@ -34,19 +34,18 @@ func (s stats) stddev() float64 {
 	return math.Sqrt(s.m2 / (s.n - 1))
 }
 
-// window is the recent past of one series in constant memory: a ring of
-// buckets of equal width, aligned to the epoch, each with its count, mean and
-// m2. It covers twelve full buckets and the one being filled: with a width of
-// five minutes, the last 60 to 65 minutes. Being made of whole minutes, it can
-// be rebuilt from one-minute rollups.
+// window has the recent past of one series in constant memory: a ring of buckets of equal width,
+// aligned to the epoch, each with its count, mean and m2. It covers twelve full buckets and the one
+// being filled: with a width of five minutes, the last 60 to 65 minutes. As its buckets are whole
+// minutes, it can be rebuilt from one-minute rollups.
 type window struct {
 	mean   [slots]float64
-	closed stats          // all buckets but the head
-	headM2 float64        // of the head, at full precision
-	m2     [slots]float32 // of the others
-	n      [slots]uint16  // beyond 65,535 a bucket weighs no more
+	closed stats          // all buckets but head
+	headM2 float64        // of head, at full precision
+	m2     [slots]float32 // of the other buckets
+	n      [slots]uint16  // counts above 65,535 are cut
 	head   int32          // number of the bucket being filled: unix time / width
-	filled bool           // head means something
+	filled bool           // false: head is not set yet
 }
 
 func slot(bucket int32) int32 {
@@ -57,8 +56,8 @@ func slot(bucket int32) int32 {
 	return i
 }
 
-// at moves the window on to a bucket, forgetting what is too old. It is false
-// when the bucket lies before the window.
+// at advances the window to a bucket and forgets what is too old. It returns false if the bucket is
+// before the window.
 func (w *window) at(bucket int32) bool {
 	switch {
 	case !w.filled:
@@ -80,7 +79,7 @@ func (w *window) at(bucket int32) bool {
 	return true
 }
 
-// close sums the buckets that are not being filled.
+// close sums the buckets before head.
 func (w *window) close() {
 	w.closed = stats{}
 	for b := w.head - closedBuckets; b < w.head; b++ {
@@ -89,7 +88,7 @@ func (w *window) close() {
 	}
 }
 
-// stats returns what the window holds.
+// stats returns the sum of all buckets.
 func (w *window) stats() stats {
 	s := w.closed
 	i := slot(w.head)
@@ -97,13 +96,13 @@ func (w *window) stats() stats {
 	return s
 }
 
-// add takes a reading into a bucket that at has let in.
+// add adds a reading to a bucket for which at has returned true.
 func (w *window) add(bucket int32, v float64) { w.put(bucket, stats{n: 1, mean: v}) }
 
-// put takes a set of readings into a bucket that at has let in.
+// put adds a set of readings to a bucket for which at has returned true.
 func (w *window) put(bucket int32, s stats) {
 	i := slot(bucket)
-	var have stats // a bucket without readings keeps the numbers of an older one
+	var have stats // a bucket without readings has the numbers of an older one
 	if w.n[i] > 0 {
 		have = stats{float64(w.n[i]), w.mean[i], float64(w.m2[i])}
 	}
