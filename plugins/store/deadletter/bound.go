@@ -12,25 +12,23 @@ import (
 	"weir/internal/event"
 )
 
-// An envelope always fits: whatever the log took can be set aside. Its limit
-// lies below the 8 MiB that every output of dead letters takes
-// (max_message_bytes of the streams, the topic's own is above it), and leaves
-// room for what travels beside it. What is cut is longer than anything that the
-// gate lets in, or that a log with Kafka's own limits holds.
+// An envelope always fits: whatever the log accepted can be dead-lettered. Its limit is below the 8
+// MiB that every output of dead letters takes (max_message_bytes of the streams; the topic's own is
+// higher), and leaves room for the headers beside it. What is cut is longer than anything that the
+// gate accepts, or that a log with Kafka's default limits holds.
 const (
 	maxEnvelope = 8<<20 - 128<<10
 	maxMessage  = 4 << 10
-	maxReason   = 1 << 10 // of one field's message, and half of it of its pointer
+	maxReason   = 1 << 10 // of the message of a field's error; half of it for its pointer
 	maxReasons  = 64
 	maxHeaders  = 2 << 20   // all of them, as JSON
-	maxName     = 1 << 10   // a fleet, and what travels beside the envelope
+	maxName     = 1 << 10   // a fleet, and each header beside the envelope
 	maxTopic    = 249       // Kafka's own
 	maxRest     = 768 << 10 // everything but headers and original, as JSON
 )
 
-// keep puts the original bytes into the envelope: all of them, or, if they do
-// not fit, or not all headers do, the first ones, with the length and the hash
-// of all.
+// keep puts the original bytes into the envelope. If they do not fit, or not all headers do, it
+// keeps the first bytes, with the length and the hash of all.
 func (e *Envelope) keep(original []byte) {
 	e.Message = shortened(e.Message, maxMessage)
 	e.Errors = slices.Clone(e.Errors[:min(len(e.Errors), maxReasons)])
@@ -40,7 +38,7 @@ func (e *Envelope) keep(original []byte) {
 	e.Fleet = shortened(e.Fleet, maxName)
 	for _, c := range []**Origin{&e.Origin, &e.Delivery} {
 		if *c != nil && len((*c).Topic) > maxTopic {
-			*c = nil // no topic of Kafka's: somebody made it up
+			*c = nil // Kafka has no such topic: the name was made up
 		}
 	}
 	size, whole := e.keepHeaders()
@@ -59,8 +57,8 @@ func (e *Envelope) keep(original []byte) {
 	}
 }
 
-// keepHeaders drops headers, the longest first, until the others fit. It
-// returns their size as JSON, and whether all of them do.
+// keepHeaders drops headers, the longest first, until the others fit. It returns their size as
+// JSON, and whether all fit.
 func (e *Envelope) keepHeaders() (size int, whole bool) {
 	names := make([]string, 0, len(e.Headers))
 	cost := func(name string) int {
@@ -86,8 +84,8 @@ func (e *Envelope) keepHeaders() (size int, whole bool) {
 	return size, false
 }
 
-// escaped returns how many of the bytes, to the end of a character, take at most
-// room as a JSON string, and whether all of them are text.
+// escaped returns how many of the bytes, up to the end of a character, take at most room bytes as a
+// JSON string, and whether they are valid UTF-8.
 func escaped(raw []byte, room int) (n int, text bool) {
 	if !utf8.Valid(raw) {
 		return 0, false
@@ -105,7 +103,7 @@ func escaped(raw []byte, room int) (n int, text bool) {
 	return n, true
 }
 
-// cost is what one character takes in a JSON string, at most.
+// cost returns the most bytes that one character takes in a JSON string.
 func cost(char []byte) int {
 	switch c := char[0]; {
 	case c == '\n' || c == '\r' || c == '\t' || c == '"' || c == '\\':
@@ -116,7 +114,7 @@ func cost(char []byte) int {
 	return len(char)
 }
 
-// quoted is what a text takes in a JSON string, at most.
+// quoted returns the most bytes that a text takes in a JSON string.
 func quoted(s string) (n int) {
 	for i := 0; i < len(s); {
 		r, size := utf8.DecodeRuneInString(s[i:])
@@ -130,7 +128,7 @@ func quoted(s string) (n int) {
 	return n
 }
 
-// shortened cuts a text that is longer than n bytes, at a character.
+// shortened cuts a text that is longer than n bytes, between characters.
 func shortened(s string, n int) string {
 	if len(s) <= n {
 		return s
@@ -141,7 +139,7 @@ func shortened(s string, n int) string {
 	return s[:n] + "…"
 }
 
-// Cut says what is missing of a dead letter, "" if nothing is.
+// Cut describes what is missing of a dead letter's original; "" if nothing is.
 func (r *Row) Cut() string {
 	if r.OriginalSize == 0 {
 		return ""

@@ -12,7 +12,7 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// place is where a dead letter stands in a list.
+// place is the position of a dead letter in a list.
 type place struct {
 	FailedAt int64  `json:"t"` // microseconds since 1970
 	ID       string `json:"i"`
@@ -24,14 +24,15 @@ func (p place) compare(o place) int {
 	return cmp.Or(cmp.Compare(p.FailedAt, o.FailedAt), strings.Compare(p.ID, o.ID))
 }
 
-// The list is read backwards, a stretch of time at a time: the next is longer when
-// one was nearly empty, so that a page of a quiet month takes few, and no more
-// rows than a page are held of a busy one.
+// stretchFirst and stretchMost are the first and the longest stretch of time that is read at once: a
+// list is read backwards, one stretch after the other. A nearly empty stretch is followed by a longer
+// one, so that a page of a quiet month takes few stretches, while of a busy one no more than about two
+// pages of rows are held.
 const stretchFirst, stretchMost = time.Hour, 14 * 24 * time.Hour
 
-// browse returns the newest dead letters of a query, those before a place of a
-// page before, and whether there are more. They have OriginalSize, and no
-// original: a page of them would be large. The range of the query is bounded.
+// browse returns the newest dead letters of a query before a place (that of the last one on the
+// page before), and whether there are more. They have OriginalSize but no Original, because a page
+// of originals would be large. The query must have both From and To.
 func browse(ctx context.Context, store *lake.Store, q Query, before *place, limit int) (page []*Row, more bool,
 	err error) {
 	if before != nil {
@@ -60,7 +61,7 @@ func browse(ctx context.Context, store *lake.Store, q Query, before *place, limi
 	return page, false, nil
 }
 
-// newest returns the last rows of a stretch, the newest first.
+// newest returns the last rows of a stretch of time, the newest first.
 func newest(ctx context.Context, store *lake.Store, q Query, before *place, most int,
 	given map[[16]byte]bool) ([]*Row, error) {
 	var found []*Row
@@ -91,11 +92,10 @@ func newest(ctx context.Context, store *lake.Store, q Query, before *place, most
 	return found, err
 }
 
-// ErrUnknown says that there is no such dead letter in the range that was looked
-// through.
+// ErrUnknown says that there is no such dead letter in the range that was searched.
 var ErrUnknown = errors.New("no such dead letter")
 
-// find returns one dead letter, with all that the store has of its original.
+// find returns one dead letter, with all that is stored of its original.
 func find(ctx context.Context, store *lake.Store, q Query, id [16]byte) (found *Row, err error) {
 	for length := stretchMost; q.From.Before(q.To) && found == nil; {
 		part := q

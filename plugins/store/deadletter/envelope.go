@@ -24,11 +24,11 @@ const (
 	encodingBase64 = "base64"
 )
 
-// Envelope is a dead letter: what failed, where, why, and the bytes as they
-// were, so that it can be looked at, repaired and sent in again.
+// Envelope is a dead letter: what failed, where and why, and the original bytes, so that it can be
+// examined, repaired and sent in again.
 type Envelope struct {
 	Version  int                `json:"version"`
-	ID       string             `json:"id"` // the same for each delivery of the same failure
+	ID       string             `json:"id"` // the same for each delivery of the failed message
 	Fleet    string             `json:"fleet"`
 	Stage    string             `json:"stage"`
 	Code     event.Code         `json:"code"`
@@ -37,13 +37,13 @@ type Envelope struct {
 	Original string             `json:"original"`
 	Encoding string             `json:"original_encoding"`
 
-	// Of an original that did not fit: Original is its beginning.
+	// If the original did not fit, Original is its beginning.
 	OriginalSize   int64  `json:"original_size,omitempty"`
 	OriginalSHA256 string `json:"original_sha256,omitempty"` // in hex
 
-	// the record that failed; none when it was refused at the gate
+	// the record that failed; nil if it was refused at the gate
 	Origin     *Origin           `json:"origin,omitempty"`
-	Delivery   *Origin           `json:"delivery,omitempty"` // its first delivery, when it had been published again
+	Delivery   *Origin           `json:"delivery,omitempty"` // its first delivery, if it was published again
 	Headers    map[string]string `json:"headers,omitempty"`
 	ReceivedAt string            `json:"received_at,omitempty"`
 	FailedAt   string            `json:"failed_at"`
@@ -51,8 +51,8 @@ type Envelope struct {
 	Event      string            `json:"event_id,omitempty"`
 }
 
-// Origin is the coordinates of a record, and the log that they lie in, if that is
-// known (kafka.Log): the topic may have been made anew since.
+// Origin is the coordinates of a record, and the log that has it, if known (kafka.Log): the topic
+// may have been deleted and created again since.
 type Origin struct {
 	Topic     string `json:"topic"`
 	Partition int32  `json:"partition"`
@@ -64,25 +64,25 @@ func originOf(c event.Coordinates, log string) *Origin {
 	return &Origin{c.Topic, c.Partition, c.Offset, log}
 }
 
-// coordinates returns the coordinates that o stands for.
+// coordinates returns the coordinates without the log.
 func (o *Origin) coordinates() event.Coordinates {
 	return event.Coordinates{Topic: o.Topic, Partition: o.Partition, Offset: o.Offset}
 }
 
-// Failure is what is known of a message that failed.
+// Failure describes a message that failed.
 type Failure struct {
 	Stage     string
 	Rejection *event.Rejection
 	Original  []byte
 	Fleet     string
-	Record    *event.Coordinates // nil when it came from no log
+	Record    *event.Coordinates // nil if it came from no log
 	Delivery  *event.Coordinates // nil unless it differs from Record
 	Headers   map[string]string
-	Received  string // as the header has it
-	Index     int    // position in its request, when it came with one
+	Received  string // value of the header
+	Index     int    // position in its request, if it came with one
 	FailedAt  time.Time
 
-	RecordLog, DeliveryLog string // which logs Record and Delivery lie in, "" if that is not known
+	RecordLog, DeliveryLog string // logs of Record and Delivery; "": not known
 }
 
 // NewEnvelope makes the dead letter of a failure.
@@ -109,15 +109,15 @@ func NewEnvelope(f Failure) *Envelope {
 	return e
 }
 
-// id names the failure: by stage, coordinates and log, so that a record delivered
-// again fails under the same id, and one of another log under another; or, of an
-// event refused at the gate, by what the request told of it.
+// id returns the id of the failure. It is derived from stage, coordinates and log, so that a record
+// that is delivered again fails with the same id, and a record of another log with another; for an
+// event that the gate refused, from what its request had.
 func (f *Failure) id() string {
 	h := sha256.New()
 	fmt.Fprintf(h, "weir dead letter\x00%s\x00", f.Stage)
 	if f.Record != nil {
 		h.Write(f.Record.Append(nil))
-		if f.RecordLog != "" { // else the id is as it was before dead letters named their log
+		if f.RecordLog != "" { // else the id is as before dead letters named their log
 			fmt.Fprintf(h, "\x00%s", f.RecordLog)
 		}
 	} else {
@@ -130,8 +130,8 @@ func (f *Failure) id() string {
 	return x[:8] + "-" + x[8:12] + "-" + x[12:16] + "-" + x[16:20] + "-" + x[20:]
 }
 
-// identify finds the device and the event in bytes that need not be an event,
-// nor JSON to their end.
+// identify returns the device and the event id in bytes that need not be an event, nor valid JSON
+// to their end.
 func identify(raw []byte) (device, id string) {
 	at := rawjson.Space(raw, 0)
 	_, _ = rawjson.Object(raw, at, 0, func(key []byte, plain bool, i int) (int, error) {
@@ -156,7 +156,7 @@ func identify(raw []byte) (device, id string) {
 	return device, id
 }
 
-// originalBytes returns the bytes that failed.
+// originalBytes returns the original bytes, as far as the envelope has them.
 func (e *Envelope) originalBytes() ([]byte, error) {
 	switch e.Encoding {
 	case encodingText:
@@ -171,7 +171,7 @@ func (e *Envelope) originalBytes() ([]byte, error) {
 	return nil, fmt.Errorf("reading the original bytes: unknown encoding %q", e.Encoding)
 }
 
-// ParseEnvelope reads an envelope, and checks what weir relies on.
+// ParseEnvelope parses an envelope, and checks what weir relies on.
 func ParseEnvelope(raw []byte) (*Envelope, error) {
 	e := new(Envelope)
 	if err := json.Unmarshal(raw, e); err != nil {
@@ -197,7 +197,7 @@ func ParseEnvelope(raw []byte) (*Envelope, error) {
 
 const stagePattern = "^[a-z][a-z0-9_]{0,31}$"
 
-// checkStage refuses a stage that could not be a folder's name.
+// checkStage returns an error if a stage could not be the name of a folder.
 func checkStage(stage string) error {
 	if ok, err := regexp.MatchString(stagePattern, stage); err != nil || !ok {
 		return fmt.Errorf("stage %q must be a lower-case letter and up to 31 letters, digits or '_'", stage)

@@ -14,10 +14,10 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// Erasing dead letters finds those of a device by the device that was read from
-// their bytes. Where none could be read, the bytes are searched: a dead letter
-// of the fleet that mentions the device goes with it. Those of a person are found by
-// whom their bytes name (names.go), whatever device they are of.
+// An erasure finds the dead letters of a device by the device that was read from their bytes. Where
+// none could be read, the bytes are searched: a dead letter of the fleet that mentions the device
+// is erased. Those of a person are found by the names in their bytes (names.go), whatever their
+// device is.
 
 func mentions(r lake.Ref, device string) (found bool) {
 	eachRun(r.Value(colOriginal).ByteArray(), tombstone.NameByte, func(name []byte) bool {
@@ -35,8 +35,8 @@ func names(r lake.Ref, person string) (found bool) {
 	return found
 }
 
-// erased tells whether a dead letter is of a device or fleet, or names a person, that
-// was erased since it was received.
+// erased tells whether a dead letter is of a device or fleet, or names a person, that was erased
+// after it was received.
 func (r *Row) erased(set *tombstone.Set) (erased bool) {
 	received := r.ReceivedAt
 	if received == 0 {
@@ -63,13 +63,13 @@ func (r *Row) erased(set *tombstone.Set) (erased bool) {
 	return erased
 }
 
-// idOf is the id of a dead letter that is about to be erased.
+// idOf returns the id of a row that is about to be erased.
 func idOf(r lake.Ref) (id [16]byte) {
 	copy(id[:], r.Value(colID).ByteArray())
 	return id
 }
 
-// outcomesCounted is what erased outcomes are counted as.
+// outcomesCounted is the name under which erased outcomes are counted.
 const outcomesCounted = "dead_letter_outcomes"
 
 func countOutcomes(ctx context.Context, db *sqldb.DB, letters [][16]byte, into map[string]int64) error {
@@ -88,8 +88,8 @@ func countOutcomes(ctx context.Context, db *sqldb.DB, letters [][16]byte, into m
 	return nil
 }
 
-// eraseOutcomes deletes what became of dead letters that are about to be
-// erased, and counts it once.
+// eraseOutcomes deletes the outcomes of dead letters that are about to be erased, and counts each
+// once.
 func eraseOutcomes(ctx context.Context, db *sqldb.DB, job string, letters [][16]byte) error {
 	err := tombstone.Update(ctx, db, func(tx *sql.Tx) error {
 		total := int64(0)

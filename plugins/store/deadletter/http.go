@@ -22,28 +22,27 @@ import (
 //go:embed openapi.json
 var openAPI []byte
 
-// OpenAPI describes the list of dead letters, for the whole document.
+// OpenAPI returns this package's part of the OpenAPI document.
 func OpenAPI() []byte { return openAPI }
 
 const (
 	browseMost            = 30 * time.Second // for one request
-	browseAtOnce          = 2                // requests that are answered at a time; others wait
+	browseAtOnce          = 2                // requests that are answered at the same time; others wait
 	pageLetters, pageMost = 50, 500
 	rangeStandard         = 24 * time.Hour
 	rangeMost             = 400 * 24 * time.Hour
-	oldestLetter          = 400 * 24 * time.Hour // that one is looked for without its time
+	oldestLetter          = 400 * 24 * time.Hour // how far back a letter without failed_at is searched
 )
 
-// Handler answers
+// Handler serves
 //
 //	GET /v1/dead-letters?stage=&code=&device=&from=&to=&limit=&cursor=   the newest first
 //	GET /v1/dead-letters/{id}?failed_at=                                 one, its original as far as a page shows it
 //	GET /v1/dead-letters/{id}/original?failed_at=                        the bytes of its original, as a file
 //	POST /v1/dead-letters/{id}/discard?failed_at=                        {"reason"} → the dead letter, which is not to go back
 //
-// for the fleet that apikey.Authenticator put into the request; an admin's that
-// names none sees those of all fleets, and those of nobody. The clock is an
-// argument for tests: time.Now.
+// for the fleet that apikey.Authenticator put into the request. An admin's request that names no
+// fleet is for all fleets, and for letters without one. clock is time.Now, except in tests.
 func Handler(store *lake.Store, outcomes *Outcomes, clock func() time.Time) http.Handler {
 	h := &handler{store: store, outcomes: outcomes, clock: clock, slots: make(chan struct{}, browseAtOnce)}
 	mux := http.NewServeMux()
@@ -73,7 +72,7 @@ type letterJSON struct {
 	FailedAt   string          `json:"failed_at"`
 	Errors     json.RawMessage `json:"errors"`
 	Size       int64           `json:"original_size"`
-	Outcome    *OutcomeJSON    `json:"outcome"` // null while nothing became of it
+	Outcome    *OutcomeJSON    `json:"outcome"` // null: nothing became of it yet
 }
 
 type pageJSON struct {
@@ -81,7 +80,7 @@ type pageJSON struct {
 	Next    *string      `json:"next"`
 }
 
-// slot waits until one more may be answered, as long as a request may take.
+// slot waits until another request may be answered; ctx bounds how long the whole request may take.
 func (h *handler) slot(w http.ResponseWriter, r *http.Request) (ctx context.Context, done func(), ok bool) {
 	ctx, cancel := context.WithTimeout(r.Context(), browseMost)
 	select {
@@ -149,7 +148,7 @@ func (h *handler) parse(r *http.Request, now time.Time) (q Query, limit int, bef
 	return q, limit, before, hash, bad
 }
 
-// filterOf reads which dead letters are meant.
+// filterOf reads the filters of a list.
 func filterOf(v url.Values, now time.Time) (q Query, bad *httpx.Problem) {
 	list := func(name string) (all []string) {
 		if v.Get(name) != "" {
@@ -190,7 +189,7 @@ func letterOf(r *Row) letterJSON {
 
 func timeText(micros int64) string { return time.UnixMicro(micros).UTC().Format(event.TimeFormat) }
 
-// errorsShown bounds the errors of a letter in an answer.
+// errorsShown bounds the errors of a dead letter in an answer.
 const errorsShown = 100
 
 func errorsOf(r *Row) json.RawMessage {
@@ -205,7 +204,7 @@ func errorsOf(r *Row) json.RawMessage {
 	return raw
 }
 
-// found answers with what is made of one dead letter.
+// found finds the dead letter of a request and passes it to answer.
 func (h *handler) found(answer func(w http.ResponseWriter, r *http.Request, row *Row)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if row := h.one(w, r); row != nil {
@@ -214,7 +213,7 @@ func (h *handler) found(answer func(w http.ResponseWriter, r *http.Request, row 
 	}
 }
 
-// one returns the dead letter of a request; nil when it has answered why not.
+// one returns the dead letter of a request, or nil after it has answered with an error.
 func (h *handler) one(w http.ResponseWriter, r *http.Request) *Row {
 	at, bad := failedAt(r)
 	if bad != nil {
@@ -231,7 +230,7 @@ func (h *handler) one(w http.ResponseWriter, r *http.Request) *Row {
 		return nil
 	}
 	row, err := h.find(ctx, apikey.FleetFrom(r.Context()), id, at)
-	done() // who reads slowly keeps nobody waiting
+	done() // a client that reads slowly does not occupy a slot
 	switch {
 	case errors.Is(err, ErrUnknown):
 		httpx.NotFound(w, "no dead letter has this id: one is here some seconds after it failed, until its time is over")
@@ -243,8 +242,8 @@ func (h *handler) one(w http.ResponseWriter, r *http.Request) *Row {
 	return nil
 }
 
-// failedAt reads when the dead letter failed that a request is about; the zero time
-// is not said.
+// failedAt reads the time of failure of the dead letter in a request; the zero time: it is not
+// given.
 func failedAt(r *http.Request) (at time.Time, bad *httpx.Problem) {
 	v, bad := httpx.Parse(r, []string{"fleet", "failed_at"}, nil)
 	if bad != nil {
@@ -262,9 +261,9 @@ func (h *handler) find(ctx context.Context, fleet string, id [16]byte, at time.T
 	return Find(ctx, h.store, fleet, id, at, h.clock())
 }
 
-// Find returns a dead letter of a fleet, "" for any, with all that the store has of
-// its original; that it failed at a time, if that is not zero, finds it at once. The
-// error is ErrUnknown when there is none.
+// Find returns a dead letter of a fleet ("": of any), with all that is stored of its original. at
+// is when it failed, which finds it at once; the zero time: not known. The error is ErrUnknown if
+// there is none.
 func Find(ctx context.Context, store *lake.Store, fleet string, id [16]byte, at, now time.Time) (*Row, error) {
 	q := Query{From: now.Add(-oldestLetter), To: now.Add(time.Minute), Fleet: fleet}
 	if !at.IsZero() {
@@ -284,8 +283,8 @@ func (h *handler) whole(w http.ResponseWriter, r *http.Request, row *Row) {
 	httpx.Answer(w, http.StatusOK, out)
 }
 
-// original answers the bytes of a dead letter, whatever they are, as a file that no
-// browser opens. Of what was too large to keep, the store has the beginning.
+// original answers with the bytes of a dead letter, as a file that browsers do not open. Of an
+// original that was too large, only the beginning is stored.
 func original(w http.ResponseWriter, _ *http.Request, row *Row) {
 	w.Header().Set("Content-Type", "application/octet-stream")
 	w.Header().Set("Content-Disposition", `attachment; filename="`+row.IDText()+`.bin"`)
@@ -295,7 +294,7 @@ func original(w http.ResponseWriter, _ *http.Request, row *Row) {
 	_, _ = w.Write(row.Original) // an error: the client has gone
 }
 
-// unanswered answers what the store did not.
+// unanswered answers that the store has failed or was too slow.
 func unanswered(w http.ResponseWriter, err error) {
 	if errors.Is(err, context.DeadlineExceeded) {
 		httpx.Cause(w, err)

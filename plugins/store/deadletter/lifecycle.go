@@ -10,7 +10,7 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// Lifecycle is the store of dead letters. What became of one goes before it.
+// Lifecycle is the store of dead letters. An erasure deletes a letter's outcome before the letter.
 func Lifecycle() lifecycle.Kind {
 	return lake.Kept{Name: "dead_letters", Place: lifecycle.DeadLetters, Table: Table(), Counted: "dead_letters",
 		Few: true,
@@ -20,12 +20,12 @@ func Lifecycle() lifecycle.Kind {
 	}.Kind()
 }
 
-// outcomeSlack is how much longer it is kept what became of a dead letter than
-// the letter: one whose outcome is forgotten could be sent back a second time.
+// outcomeSlack is how much longer an outcome is kept than its dead letter: without the outcome, the
+// letter could be sent back a second time.
 const outcomeSlack = 180 * 24 * time.Hour
 
-// OutcomeLifecycle is the store of what became of dead letters. An outcome does
-// not tell whose it is: erasures find it by its dead letter.
+// OutcomeLifecycle is the store of the outcomes of dead letters. An outcome has no fleet: erasures
+// find it by its dead letter.
 func OutcomeLifecycle() lifecycle.Kind {
 	return lifecycle.Rows{Name: "redrive_outcomes", Tables: []string{"dead_letter_outcome"},
 		Keep:    lifecycle.Keep{Place: lifecycle.DeadLetters, Field: "keep", Longer: outcomeSlack},
@@ -34,6 +34,6 @@ func OutcomeLifecycle() lifecycle.Kind {
 }
 
 func prepareOutcomes(ctx context.Context, db *sqldb.DB) error {
-	_, err := OpenOutcomes(ctx, db, event.LogTelemetry) // the table is that of all logs
+	_, err := OpenOutcomes(ctx, db, event.LogTelemetry) // one table has those of all logs
 	return err
 }

@@ -10,14 +10,14 @@ import (
 	"weir/internal/platform/kafka"
 )
 
-// naming says which logs topics are. nil is of a config without brokers: then
-// dead letters name no log.
+// naming names the logs of topics. nil is for a config without brokers: then dead letters name no
+// log.
 type naming struct {
 	logs *kafka.Logs
 	log  *service.Logger
 }
 
-// newNaming reads where the log is.
+// newNaming reads the addresses of the brokers.
 func newNaming(parsed *service.ParsedConfig, log *service.Logger) (*naming, error) {
 	cluster, err := kafka.FromParsed(parsed)
 	if errors.Is(err, kafka.ErrNoBroker) {
@@ -29,20 +29,20 @@ func newNaming(parsed *service.ParsedConfig, log *service.Logger) (*naming, erro
 }
 
 const (
-	logAge   = 5 * time.Second // how long an identity is taken as it was read
-	logPause = time.Second     // how long a dead letter waits before it asks again
+	logAge   = 5 * time.Second // how long an identity is used before it is asked for again
+	logPause = time.Second     // pause between two attempts
 )
 
-// of returns the names of topics' logs, "" for one that the brokers do not have
-// any more. It waits for the brokers, so that a failure that is delivered again
-// has the same id, and fails when weir is stopping.
+// of returns the names of topics' logs; "" for a topic that does not exist any more. It waits for
+// the brokers, so that a failure that is delivered again has the same id. When ctx is done it
+// returns an error, with the names known so far.
 func (n *naming) of(ctx context.Context, topics ...string) ([]string, error) {
 	names := make([]string, len(topics))
 	if n == nil {
 		return names, nil
 	}
 	for said := false; ; {
-		// What is known is told even when weir is stopping.
+		// Known names are returned even when weir is stopping.
 		known, err := n.logs.Of(context.WithoutCancel(ctx), time.Now().Add(-logAge), topics...)
 		for i, log := range known {
 			names[i] = log.String()

@@ -8,20 +8,19 @@ import (
 	"weir/internal/platform/rawjson"
 )
 
-// A dead letter is of a person when its bytes name them where events do: as user, or as
-// id, anonymous_id or person of the user. What else its bytes have - an article of the
-// same number, a page of that name - takes it from nobody. Bytes that are no JSON, as far
-// as they can be read, are read with the same eyes. Where no device could be read, and
-// nobody is named in that place, any word or text that is the name counts: it is all that
-// is left to go by.
+// A dead letter is of a person if its bytes name them in the places in which events do: as user, or
+// as id, anonymous_id or person of the user. The same name elsewhere - an article's number, a
+// page's title - does not count. Bytes that are no valid JSON are searched for the same fields, as
+// far as they can be read. If neither a device nor such a name could be read, any word or quoted
+// text that equals the name counts, because nothing else is left to go by.
 
-// nameMost bounds the names of people that are looked for.
+// nameMost bounds the length of the names that are looked for, in bytes.
 const nameMost = 256
 
-// encodedMost is how many bytes such a name may have as it is written, with escapes.
+// encodedMost is the most bytes that such a name takes with JSON escapes.
 const encodedMost = 6 * nameMost
 
-// layersMost is how often JSON lies in a text of JSON that is looked into.
+// layersMost is how many layers of JSON within JSON strings are searched.
 const layersMost = 3
 
 const userField = "user"
@@ -31,10 +30,10 @@ func namesUser(field string) bool {
 	return field == "id" || field == "anonymous_id" || field == "person"
 }
 
-// teller hands out names until it is told to stop.
+// teller passes names to each until that returns false.
 type teller struct {
 	each func(name []byte) bool
-	told bool // at least one
+	told bool // at least one name was passed
 	done bool
 }
 
@@ -45,7 +44,7 @@ func (t *teller) tell(name []byte) {
 	}
 }
 
-// eachPerson calls each with whom an original names, until it returns false; alone says
+// eachPerson calls each for the people that an original names, until it returns false. alone tells
 // that no device could be read from it. A name may come twice.
 func eachPerson(original []byte, alone bool, each func(name []byte) bool) {
 	t := &teller{each: each}
@@ -64,8 +63,8 @@ func eachPerson(original []byte, alone bool, each func(name []byte) bool) {
 	}
 }
 
-// document tells the ids of the users of an event, or of a list of them, and returns
-// whether the bytes are such a document from end to end.
+// document passes on the ids of the users of an event, or of a list of events, and returns whether
+// the bytes are such a document from beginning to end.
 func (t *teller) document(b []byte) bool {
 	read := func(i int) (int, error) {
 		if i >= len(b) || b[i] != '{' {
@@ -91,12 +90,12 @@ func (t *teller) document(b []byte) bool {
 	return err == nil && rawjson.Space(b, i) == len(b)
 }
 
-// user tells the ids in the value of a user: a text, an object, or a list of these.
+// user passes on the ids in the value of a user: a text, an object, or a list of these.
 func (t *teller) user(b []byte) {
 	if t.scalar(b, 0) >= 0 {
 		return
 	}
-	// It was read before: no error can be.
+	// No error is possible: it was read before.
 	if b[0] == '[' {
 		_, _ = rawjson.Array(b, 0, 0, func(i int) (int, error) {
 			end, err := rawjson.Value(b, i, 1)
@@ -118,7 +117,7 @@ func (t *teller) user(b []byte) {
 	}
 }
 
-// scalar tells the text or number at i, and returns where it ends, -1 when there is none.
+// scalar passes on the text or number at i, and returns where it ends; -1: there is none.
 func (t *teller) scalar(b []byte, i int) int {
 	switch {
 	case i < len(b) && b[i] == '"':
@@ -135,8 +134,7 @@ func (t *teller) scalar(b []byte, i int) int {
 	return -1
 }
 
-// broken tells the ids in what looks like a user, wherever that begins, and how far it
-// can be read.
+// broken passes on the ids in everything that looks like a user field, as far as it can be read.
 func (t *teller) broken(b []byte) {
 	quoted := []byte(`"` + userField + `"`)
 	for from := 0; !t.done; {
@@ -158,7 +156,7 @@ func (t *teller) broken(b []byte) {
 	}
 }
 
-// torn tells the ids in an object or list that begins at i, up to its end or that of the
+// torn passes on the ids in an object or list that begins at i, up to its end or the end of the
 // bytes, and returns where that is.
 func (t *teller) torn(b []byte, i int) int {
 	for depth := 0; i < len(b); {
@@ -170,7 +168,7 @@ func (t *teller) torn(b []byte, i int) int {
 		case '"':
 			end, plain, err := rawjson.String(b, i)
 			if err != nil {
-				break // it begins no text: go on behind it
+				break // no string begins here: go on after the quote
 			}
 			key := rawjson.Text(b[i+1:end-1], plain)
 			if i = rawjson.Space(b, end); i < len(b) && b[i] == ':' && namesUser(key) {
@@ -187,7 +185,7 @@ func (t *teller) torn(b []byte, i int) int {
 	return i
 }
 
-// anywhere tells all that could be a name: words, and texts in quotes.
+// anywhere passes on everything that could be a name: words, and quoted texts.
 func (t *teller) anywhere(b []byte) {
 	for _, in := range []func(byte) bool{tombstone.NameByte, wordByte, notSingleQuote} {
 		eachRun(b, in, func(run []byte) bool {
@@ -198,7 +196,7 @@ func (t *teller) anywhere(b []byte) {
 		})
 	}
 	for i := quote(b, 0); i < len(b) && !t.done; {
-		next := quote(b, i+1) // which may be the end of this one, and the beginning of the next
+		next := quote(b, i+1) // it may end this text, and also begin the next
 		if next < len(b) && next-i <= encodedMost {
 			t.scalar(b[i:next+1], 0)
 		}
@@ -206,8 +204,8 @@ func (t *teller) anywhere(b []byte) {
 	}
 }
 
-// quote returns where the first quote from i is that no backslash escapes, len(b) when
-// there is none. Those that one escapes are of the next layer.
+// quote returns the index of the first quote from i on that no backslash escapes; len(b): there is
+// none. Escaped ones belong to the next layer.
 func quote(b []byte, i int) int {
 	for escaped := false; i < len(b); i++ {
 		if b[i] == '"' && !escaped {
@@ -218,12 +216,12 @@ func quote(b []byte, i int) int {
 	return len(b)
 }
 
-// wordByte tells whether a byte may stand in a word of what is no JSON.
+// wordByte tells whether a byte may be in a word of text that is not JSON.
 func wordByte(c byte) bool { return c > ' ' && bytes.IndexByte([]byte(`"'{}[](),;=&<>`), c) < 0 }
 
 func notSingleQuote(c byte) bool { return c != '\'' }
 
-// eachRun calls each with the longest runs of bytes of a kind, until it returns false.
+// eachRun calls each for the longest runs of bytes for which in is true, until it returns false.
 func eachRun(b []byte, in func(byte) bool, each func(run []byte) bool) {
 	for i := 0; i < len(b); i++ {
 		if !in(b[i]) {

@@ -11,29 +11,29 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// Outcome is what became of a dead letter when it was sent back, or looked at.
+// Outcome is what became of a dead letter that was sent back or reviewed.
 type Outcome struct {
 	ID        string
 	Job       string // the job that sent it back
-	Published bool   // the log has it: final; else it failed again, and may be tried anew
-	Discarded bool   // it is not to go back: By says who decided so
+	Published bool   // the log has it, for good; else it failed again, and may be retried
+	Discarded bool   // it is not to be sent back, as By has decided
 	By        string
 	Reason    string // why it failed, or was discarded
 	At        time.Time
 }
 
-// What the column published holds.
+// Values of the column published.
 const (
 	failedAgain = 0
 	published   = 1
 	discarded   = 2
 )
 
-// Outcomes remembers, in SQL, what became of the dead letters of a log: the store of
-// dead letters itself is only ever appended to.
+// Outcomes stores in SQL what became of the dead letters of a log, because the store of dead
+// letters is only appended to.
 type Outcomes struct {
 	db  *sqldb.DB
-	log string // by whose times they are kept; ids are unique among all logs
+	log string // by whose times to keep they expire; ids are unique among all logs
 }
 
 func outcomeMigrations() []sqldb.Migration {
@@ -46,7 +46,7 @@ func outcomeMigrations() []sqldb.Migration {
 		{SQLite: log, Postgres: log}}
 }
 
-// OpenOutcomes prepares the table of outcomes. What is noted is of the log.
+// OpenOutcomes creates the table of outcomes if it is missing. Outcomes are recorded for this log.
 func OpenOutcomes(ctx context.Context, db *sqldb.DB, log string) (*Outcomes, error) {
 	if err := db.Migrate(ctx, "dead_letter_outcome", outcomeMigrations()); err != nil {
 		return nil, fmt.Errorf("opening the outcomes of dead letters: %w", err)
@@ -57,8 +57,8 @@ func OpenOutcomes(ctx context.Context, db *sqldb.DB, log string) (*Outcomes, err
 // idsAtOnce bounds the placeholders of one statement.
 const idsAtOnce = 500
 
-// Resolved returns which of the dead letters are not to be sent back: the log has
-// taken them, or they were discarded.
+// Resolved returns which of the dead letters must not be sent back, because the log has them, or
+// they were discarded.
 func (o *Outcomes) Resolved(ctx context.Context, ids []string) (map[string]bool, error) {
 	known, err := o.Of(ctx, ids)
 	resolved := map[string]bool{}
@@ -70,7 +70,7 @@ func (o *Outcomes) Resolved(ctx context.Context, ids []string) (map[string]bool,
 	return resolved, err
 }
 
-// Of returns what became of dead letters, of those of which anything did.
+// Of returns the outcomes of dead letters, without those that have none.
 func (o *Outcomes) Of(ctx context.Context, ids []string) (map[string]Outcome, error) {
 	known := map[string]Outcome{}
 	for len(ids) > 0 {
@@ -104,8 +104,8 @@ func scanOutcome(row sqldb.Row) (x Outcome, err error) {
 	return x, err
 }
 
-// Discard notes that a dead letter is not to go back, and returns what is so then:
-// what the log has taken stays taken, and who discarded it first did.
+// Discard records that a dead letter is not to be sent back, and returns the outcome that is then
+// in force: a published one stays published, and the first discard stays.
 func (o *Outcomes) Discard(ctx context.Context, id, by, reason string, at time.Time) (Outcome, error) {
 	return o.decide(ctx, id, `INSERT INTO dead_letter_outcome (id, job, published, decided_by, reason, at, log)
 		VALUES ($1, '', $2, $3, $4, $5, $7) ON CONFLICT (id) DO UPDATE SET job = '', published = excluded.published,
@@ -114,7 +114,7 @@ func (o *Outcomes) Discard(ctx context.Context, id, by, reason string, at time.T
 		id, discarded, by, reason, at.UnixMicro(), failedAgain, o.log)
 }
 
-// Reopen takes back that a dead letter was discarded, and returns what is so then.
+// Reopen removes a discard, and returns the outcome that is then in force.
 func (o *Outcomes) Reopen(ctx context.Context, id string) (Outcome, error) {
 	return o.decide(ctx, id, `DELETE FROM dead_letter_outcome WHERE id = $1 AND published = $2`, id, discarded)
 }
@@ -127,9 +127,8 @@ func (o *Outcomes) decide(ctx context.Context, id, statement string, args ...any
 	return known[id], err
 }
 
-// Record notes outcomes in one transaction. One that was published stays so,
-// with the job that published it first; one that was discarded stays so, unless
-// it was on its way then, and the log has taken it.
+// Record records outcomes in one transaction. A published one keeps its first job. A discarded one
+// stays discarded, unless it was being sent back at that time and the log has it.
 func (o *Outcomes) Record(ctx context.Context, outcomes []Outcome) error {
 	tx, err := o.db.BeginTx(ctx, nil)
 	if err != nil {
@@ -158,8 +157,8 @@ func (o *Outcomes) Record(ctx context.Context, outcomes []Outcome) error {
 	return nil
 }
 
-// expireOutcomes deletes the outcomes of the pass's log noted before a time, at which
-// the dead letters themselves must be gone. All stay while any fleet is held.
+// expireOutcomes deletes the outcomes of the pass's log that were recorded before a time, when
+// their dead letters must be gone. All stay while any fleet is on hold.
 func expireOutcomes(ctx context.Context, db *sqldb.DB, p expire.Pass, before time.Time) (expire.Removed, error) {
 	log, err := event.LogOf(p.Log)
 	if err != nil {

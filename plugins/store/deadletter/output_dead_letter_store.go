@@ -1,5 +1,5 @@
-// Package deadletter keeps what failed, with its reason and its bytes, by date
-// and stage. A failure has the same id whenever it is delivered.
+// Package deadletter stores what failed, with its reason and its bytes, by date and stage. A
+// failure has the same id in every delivery.
 package deadletter
 
 import (
@@ -25,15 +25,15 @@ import (
 
 const deadLetterFieldBatching = "batching"
 
-// The key of the folder level below the date. It is no column's name: readers
-// that make columns of folders (Arrow, Hive, Trino) take no folder that repeats
-// one. An older weir wrote stageFolder; both are read.
+// failedInFolder is the key of the folder level below the date. It must not be a column's name:
+// readers that make columns of folders (Arrow, Hive, Trino) refuse a folder that repeats one. Older
+// versions wrote stageFolder; both are read.
 const (
 	failedInFolder = "failed_in"
 	stageFolder    = "stage"
 )
 
-// stageOf returns the stage that an object's folder names.
+// stageOf returns the stage in the name of an object's folder.
 func stageOf(o lake.Object) string {
 	if stage := o.Tag(failedInFolder); stage != "" {
 		return stage
@@ -69,7 +69,7 @@ output:
 `)
 }
 
-// Register adds the room's components.
+// Register registers the components of this package.
 func Register(env *service.Environment) error {
 	err := env.RegisterProcessor("dead_letter", processorSpec(),
 		func(conf *service.ParsedConfig, res *service.Resources) (service.Processor, error) {
@@ -87,7 +87,7 @@ func Register(env *service.Environment) error {
 	}.Register(env)
 }
 
-// output is dead_letter_store.
+// output is the component dead_letter_store.
 type output struct {
 	*lake.Sink
 	table *lake.Table
@@ -114,12 +114,11 @@ func newOutput(parsed *service.ParsedConfig, res *service.Resources) (*output, e
 	return o, conf.Checked(parsed, errors.Join(err, wrong))
 }
 
-// Connect opens the store and reads what was written to it within recall.
+// Connect opens the store and reads which records were stored in the last time, within recall.
 func (o *output) Connect(ctx context.Context) error { return o.Sink.Connect(ctx, o.now()) }
 
-// WriteBatch stores a batch. When it returns nil, every dead letter of the
-// batch is durable. After an error some of its objects may be: the retry
-// recognises and skips their records.
+// WriteBatch stores a batch. When it returns nil, every dead letter of the batch is durable. After
+// an error some may be: a retry recognizes and skips their records.
 func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) error {
 	if o.Memory == nil {
 		return service.ErrNotConnected
@@ -154,7 +153,7 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) err
 				erased.Erased(*r.Record)
 			}
 			if r.Origin != nil {
-				erased.Erased(*r.Origin) // its dead letter is no more
+				erased.Erased(*r.Origin) // its dead letter is not stored
 			}
 			continue
 		}
@@ -178,8 +177,8 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) err
 	return nil
 }
 
-// failed is when a dead letter's way began: with its event, where the gate refused
-// that; with the failure of what was in the log before, for hours perhaps.
+// failed returns from when the delay of a dead letter counts: from the receipt of an event that the
+// gate refused; from the failure of a record, which may have been in the log for hours.
 func (r *Row) failed() int64 {
 	if r.ReceivedAt != 0 && r.Origin == nil {
 		return r.ReceivedAt
@@ -187,7 +186,7 @@ func (r *Row) failed() int64 {
 	return r.FailedAt
 }
 
-// logsOf returns the names of the logs of a batch, by topic.
+// logsOf returns the names of the logs of a batch's topics.
 func (o *output) logsOf(ctx context.Context, spans map[lake.Partition]lake.Span) (map[string]string, error) {
 	out := map[string]string{}
 	for p := range spans {
@@ -201,8 +200,8 @@ func (o *output) logsOf(ctx context.Context, spans map[lake.Partition]lake.Span)
 	return out, err
 }
 
-// flush writes an object for each folder, and what has no row with one of them,
-// or in an object of its own when there is no row at all.
+// flush writes an object for each folder. The coverage of records without a row (settled) is
+// written with one of them, or, if there is no row at all, in an object of its own.
 func (o *output) flush(ctx context.Context, tombstones *tombstone.Set, now time.Time, folders map[string][]*Row,
 	settled lake.Coverage) error {
 	if len(folders) == 0 {
@@ -229,7 +228,7 @@ func (o *output) flush(ctx context.Context, tombstones *tombstone.Set, now time.
 	return g.Wait()
 }
 
-// cover notes the records that a dead letter stands for.
+// cover adds the records that a dead letter accounts for.
 func (r *Row) cover(c *lake.Collector) {
 	if r.Record != nil {
 		c.Stored(*r.Record)
@@ -250,7 +249,7 @@ func (o *output) put(ctx context.Context, tombstones *tombstone.Set, name lake.N
 	return nil
 }
 
-// Close releases the store. Nothing that was not acknowledged is held.
+// Close closes the store. It has no data that was not written.
 func (o *output) Close(context.Context) error {
 	if o.Store != nil {
 		o.logs.close()

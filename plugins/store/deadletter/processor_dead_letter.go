@@ -17,11 +17,11 @@ import (
 
 const deadLetterFieldStage = "stage"
 
-// metaFallbackError is set by the engine's fallback output on what its first
-// output refused.
+// metaFallbackError is set by the engine's output fallback on messages that its first output
+// refused.
 const metaFallbackError = "fallback_error"
 
-// headerPrefix begins the metadata that becomes record headers.
+// headerPrefix is the prefix of metadata that becomes record headers.
 const headerPrefix = "weir_"
 
 func processorSpec() *service.ConfigSpec {
@@ -66,7 +66,7 @@ output:
 `)
 }
 
-// processor is dead_letter.
+// processor is the component dead_letter.
 type processor struct {
 	stage string
 	logs  *naming
@@ -110,14 +110,14 @@ func (p *processor) Process(ctx context.Context, msg *service.Message) (service.
 		if delivery != record {
 			f.Delivery = &delivery
 		}
-		// When weir stops before the brokers can say, the dead letter names no log.
+		// When weir stops before the brokers answer, the dead letter names no log.
 		names, _ := p.logs.of(ctx, record.Topic, delivery.Topic)
 		f.RecordLog, f.DeliveryLog = names[0], names[1]
 	}
 	if v, ok := msg.MetaGetImmut(event.MetaIndex); ok {
 		f.Index, _ = v.(int)
 	}
-	if err := msg.MetaWalkMut(func(key string, _ any) error { // most of it is of this process only
+	if err := msg.MetaWalkMut(func(key string, _ any) error { // most metadata is only for this process
 		if strings.HasPrefix(key, headerPrefix) || key == event.HeaderTraceparent {
 			f.Headers[key], _ = msg.MetaGet(key)
 		}
@@ -138,9 +138,9 @@ func (p *processor) Process(ctx context.Context, msg *service.Message) (service.
 	return service.MessageBatch{msg}, nil
 }
 
-// replace makes the message a healthy one that carries the envelope. Headers
-// of the record that failed are in the envelope; only those that say whose it
-// is stay beside it.
+// replace turns the message into one without an error that has the envelope. Headers of the failed
+// record are in the envelope; only those that tell the fleet, the time of receipt and the trace
+// stay on the message.
 func (p *processor) replace(msg *service.Message, headers map[string]string, e *Envelope, raw []byte) {
 	msg.SetBytes(raw)
 	msg.SetError(nil)
@@ -158,12 +158,12 @@ func (p *processor) replace(msg *service.Message, headers map[string]string, e *
 	}
 	key := e.Device
 	if key == "" {
-		key = e.ID // spreads over the partitions
+		key = e.ID // spread over the partitions
 	}
 	msg.MetaSetMut(event.MetaDevice, key)
 }
 
-// rejectionOf returns why a message is here.
+// rejectionOf returns why a message has failed.
 func rejectionOf(msg *service.Message) *event.Rejection {
 	if r := event.RejectionOf(msg); r != nil {
 		return r

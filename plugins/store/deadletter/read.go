@@ -13,9 +13,9 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// Query says which dead letters to read. Empty lists and texts mean all.
+// Query selects dead letters. Empty lists and texts select all.
 type Query struct {
-	From, To time.Time // of failed_at, [From, To); zero is unbounded
+	From, To time.Time // of failed_at, [From, To); the zero time is no bound
 	Fleet    string
 	Device   string
 	Stages   []string
@@ -25,9 +25,8 @@ type Query struct {
 // errStop ends a scan early, without error.
 var errStop = errors.New("stop")
 
-// Scan calls each with the dead letters of the query, each once, hour by hour
-// in the order of failed_at. It remembers the ids it has given: 16 bytes a dead
-// letter.
+// Scan calls each once for each dead letter of the query, by hours, and within an hour in the order
+// of failed_at. It keeps the ids that it has passed: 16 bytes for each dead letter.
 func Scan(ctx context.Context, store *lake.Store, q Query, each func(*Row) error) error {
 	given := map[[16]byte]bool{}
 	for try := 0; ; try++ {
@@ -49,13 +48,13 @@ func Scan(ctx context.Context, store *lake.Store, q Query, each func(*Row) error
 		case errors.Is(refused, errStop):
 			return nil
 		case refused == nil && errors.Is(err, lake.ErrNotFound) && try < 5:
-			continue // compaction put its rows elsewhere: look again
+			continue // compaction has moved its rows: list again
 		}
 		return err
 	}
 }
 
-// objects are those that may hold dead letters of the query.
+// objects returns the objects that may have dead letters of the query.
 func (q *Query) objects(ctx context.Context, store *lake.Store) ([]lake.Object, error) {
 	objects, err := store.Objects(ctx, lake.Select{From: q.From, To: q.To})
 	return slices.DeleteFunc(objects, func(o lake.Object) bool {
@@ -78,7 +77,7 @@ func (q *Query) wants(r *Row) bool {
 		(len(q.Codes) == 0 || slices.Contains(q.Codes, event.Code(r.Code)))
 }
 
-// decodeRef reads a row from its columns.
+// decodeRef decodes a row from its columns. Its bytes refer to the columns' memory.
 func decodeRef(ref lake.Ref) (*Row, error) {
 	text := func(col int) string { return string(ref.Value(col).ByteArray()) }
 	optional := func(col int) []byte {

@@ -7,8 +7,8 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// The functions below say of rows in their columns what Row's methods say of
-// decoded ones: what compaction needs.
+// The functions below do for rows in columns what methods of Row do for decoded ones; compaction
+// needs them.
 
 func refAt(r lake.Ref) int64 { return r.Value(colFailedAt).Int64() }
 
@@ -27,16 +27,16 @@ func compareRefs(a, b lake.Ref) int {
 	return bytes.Compare(x.Append(nil), y.Append(nil))
 }
 
-// sameRefs tells whether two rows are one record, stored twice. A failure that
-// the log holds twice stays two rows: each explains a record, and Scan gives one.
-// So do two of different logs, which can have one id where they name no log.
+// sameRefs tells whether two rows are the same record, stored twice. A failure that is in the log
+// twice stays two rows, because each accounts for a record; Scan passes only one. So do two of
+// different logs, which may have the same id if they name no log.
 func sameRefs(a, b lake.Ref) bool {
 	x, _ := refCoordinates(a, colTopic)
 	y, _ := refCoordinates(b, colTopic)
 	return x == y && refAt(a) == refAt(b) && bytes.Equal(a.Value(colID).ByteArray(), b.Value(colID).ByteArray())
 }
 
-// refCoordinates reads the topic, partition and offset that begin at a column.
+// refCoordinates reads the topic, partition and offset in three columns, from col on.
 func refCoordinates(r lake.Ref, col int) (event.Coordinates, bool) {
 	topic := r.Value(col)
 	if topic.IsNull() {

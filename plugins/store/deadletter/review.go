@@ -9,16 +9,16 @@ import (
 	"weir/internal/platform/httpx"
 )
 
-// OutcomeJSON is what became of a dead letter, for people.
+// OutcomeJSON is an outcome in the form of the API.
 type OutcomeJSON struct {
 	State  string  `json:"state"` // released, failed_again, discarded
 	At     string  `json:"at"`
 	By     *string `json:"by"`  // who discarded it
-	Job    *string `json:"job"` // that sent it back
+	Job    *string `json:"job"` // the job that sent it back
 	Reason string  `json:"reason"`
 }
 
-// JSON is the outcome for people.
+// JSON returns the outcome in the form of the API.
 func (x Outcome) JSON() *OutcomeJSON {
 	out := &OutcomeJSON{State: "failed_again", At: x.At.Format(event.TimeFormat), Reason: x.Reason}
 	switch {
@@ -60,7 +60,7 @@ type Decision struct {
 	Reason string `json:"reason"`
 }
 
-// ReadDecision reads it; nil when it has answered what is wrong with it.
+// ReadDecision reads a decision, or returns nil after it has answered with an error.
 func ReadDecision(w http.ResponseWriter, r *http.Request) *Decision {
 	d := &Decision{}
 	if err := httpx.Decode(w, r, wishMost, d); err != nil {
@@ -74,8 +74,8 @@ func ReadDecision(w http.ResponseWriter, r *http.Request) *Decision {
 	return d
 }
 
-// discard notes that a dead letter is not to go back. It stays where it is, with who
-// decided and why, until its time is over: every account counts it as before.
+// discard records that a dead letter is not to be sent back. The letter stays in the store, with
+// the decision and its reason, until it expires: all accounts count it as before.
 func (h *handler) discard(w http.ResponseWriter, r *http.Request) {
 	d := ReadDecision(w, r)
 	if d == nil {

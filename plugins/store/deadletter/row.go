@@ -13,18 +13,18 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// stageUnreadable is the stage of what lies on the dead-letter topic and is no
-// envelope: nothing is thrown away, not even that.
+// stageUnreadable is the stage of messages on the dead-letter topic that are no envelope: they are
+// stored, too.
 const stageUnreadable = "dead_letter"
 
-// stages are those of the shipped streams.
+// stages returns the stages of the shipped streams.
 func stages() []string {
 	return []string{"ingest", event.TargetRaw, event.TargetRollup, event.TargetDetect, "notify", "spillway",
 		stageUnreadable}
 }
 
-// codes are those that a stage can fail events with, as far as that is known: what
-// it counts begins at 0. A processor in between may have others.
+// codes returns the codes with which a stage is known to fail events, so that their counters begin
+// at 0. A processor in between may use others.
 func codes(stage string) []event.Code {
 	switch stage {
 	case "ingest":
@@ -41,8 +41,8 @@ func codes(stage string) []event.Code {
 		event.CodeStoreRejected}
 }
 
-// newRow makes the row of a message of the dead-letter topic. A message that is
-// no envelope becomes a dead letter itself. Logs are those of the topics.
+// newRow makes the row of a message of the dead-letter topic. A message that is no envelope becomes
+// a dead letter itself. logs are the names of the topics' logs.
 func newRow(msg *service.Message, now time.Time, logs map[string]string) (*Row, error) {
 	raw, err := msg.AsBytes()
 	if err != nil {
@@ -66,7 +66,7 @@ func newRow(msg *service.Message, now time.Time, logs map[string]string) (*Row, 
 	if err != nil {
 		return nil, err
 	}
-	if unreadable { // a row has room for all of it
+	if unreadable { // a row, unlike an envelope, has room for all of it
 		r.Original, r.OriginalSize, r.OriginalSHA256 = raw, 0, ""
 	}
 	r.Record, r.RecordLog = record, log
@@ -115,10 +115,10 @@ func timeOf(s string) int64 {
 	return lake.Clamp(t).UnixMicro()
 }
 
-// IDText is the dead letter's id.
+// IDText returns the dead letter's id as text.
 func (r *Row) IDText() string { return string(text.AppendUUID(nil, r.ID)) }
 
-// envelope returns the dead letter that the row was made of.
+// envelope returns the envelope from which the row was made.
 func (r *Row) envelope() (*Envelope, error) {
 	f := Failure{Stage: r.Stage, Fleet: r.Fleet, Original: r.Original, FailedAt: time.UnixMicro(r.FailedAt),
 		Record: r.Origin, RecordLog: r.OriginLog, Delivery: r.Delivery, DeliveryLog: r.DeliveryLog,

@@ -32,18 +32,18 @@ type layout struct {
 	Partition       int32    `parquet:"partition,optional"`
 	Offset          int64    `parquet:"offset,optional,delta"`
 
-	// Of an original that was cut. Columns are only ever added here, and optional:
-	// objects that were written before have nulls in them.
+	// For an original that was cut. Further columns must be added at the end, and optional: objects
+	// that were written before have nulls in them.
 	OriginalSize   int64  `parquet:"original_size,optional"`
 	OriginalSHA256 string `parquet:"original_sha256,optional"`
 
-	// Which logs the coordinates lie in: a topic can be made anew under its name.
+	// The logs of the coordinates: a topic can be deleted and created again under the same name.
 	OriginLog   string `parquet:"origin_log,optional,dict"`
 	DeliveryLog string `parquet:"delivery_log,optional,dict"`
 	Log         string `parquet:"log,optional,dict"`
 }
 
-// The leaf columns, by position.
+// Indices of the leaf columns.
 const (
 	colID = iota
 	colVersion
@@ -73,7 +73,7 @@ const (
 	columnCount
 )
 
-// Table is the layout of the dead-letter store's objects.
+// Table returns the layout of the dead-letter store's objects.
 func Table() *lake.Table {
 	return &lake.Table{
 		Name:    "dead_letter/1",
@@ -106,12 +106,12 @@ type Row struct {
 	FailedAt       int64
 	Device         string
 	Event          string
-	OriginalSize   int64  // 0 unless Original is only the beginning
-	OriginalSHA256 string // of all of it, in hex
+	OriginalSize   int64  // 0, unless Original is only the beginning
+	OriginalSHA256 string // of the whole original, in hex
 
-	Record *event.Coordinates // of the dead letter itself; nil when it came from no log
+	Record *event.Coordinates // of the dead letter itself; nil if it came from no log
 
-	// The logs that Origin, Delivery and Record lie in, "" where that is not known.
+	// The logs of Origin, Delivery and Record; "": not known.
 	OriginLog, DeliveryLog, RecordLog string
 }
 
@@ -166,7 +166,7 @@ func (r *Row) value(dst []parquet.Value, col int) []parquet.Value {
 	return coordinate(dst, r.Record, col, col-colTopic)
 }
 
-// coordinate yields the topic (0), partition (1) or offset (2).
+// coordinate appends the topic (0), the partition (1) or the offset (2).
 func coordinate(dst []parquet.Value, c *event.Coordinates, col, which int) []parquet.Value {
 	if c == nil {
 		return lake.Optional(dst, parquet.Value{}, false, col)
@@ -180,7 +180,7 @@ func coordinate(dst []parquet.Value, c *event.Coordinates, col, which int) []par
 	return lake.Optional(dst, parquet.Int64Value(c.Offset), true, col)
 }
 
-// before is the order of rows within an object.
+// before compares two rows by their order within an object.
 func (r *Row) before(o *Row) int {
 	switch {
 	case r.FailedAt < o.FailedAt:

@@ -14,11 +14,11 @@ type wholeJSON struct {
 	Original string           `json:"original"`
 	Encoding string           `json:"original_encoding"` // utf8, base64
 	Cut      bool             `json:"original_cut"`      // it is only the beginning
-	Stored   int64            `json:"original_stored"`   // how many of its bytes the store has
-	JSON     bool             `json:"original_json"`     // it is JSON that may be shown as such
+	Stored   int64            `json:"original_stored"`   // number of bytes that the store has
+	JSON     bool             `json:"original_json"`     // it is JSON, and may be shown as JSON
 	Headers  json.RawMessage  `json:"headers"`
-	Origin   *coordinatesJSON `json:"origin"`   // the record that failed; null when it never was one
-	Delivery *coordinatesJSON `json:"delivery"` // its first delivery, when it was published again
+	Origin   *coordinatesJSON `json:"origin"`   // the record that failed; null if there was none
+	Delivery *coordinatesJSON `json:"delivery"` // its first delivery, if it was published again
 }
 
 type coordinatesJSON struct {
@@ -27,21 +27,20 @@ type coordinatesJSON struct {
 	Offset    int64  `json:"offset"`
 }
 
-// originalShown is how much of an original an answer has.
+// originalShown is how many bytes of an original are in an answer.
 const originalShown = 256 << 10
 
-// depthShown is how deep JSON may be that is said to be some: readers of it may
-// recurse.
+// depthShown is how deep JSON may nest to be marked as JSON, because readers may recurse.
 const depthShown = 100
 
-// wholeOf is safe whatever the original is: bytes that are no text are base64.
+// wholeOf works for any original: bytes that are not UTF-8 are encoded in base64.
 func wholeOf(r *Row) wholeJSON {
 	shown := r.Original[:min(len(r.Original), originalShown)]
 	size := max(r.OriginalSize, int64(len(r.Original)))
 	r.OriginalSize = size
 	out := wholeJSON{letterJSON: letterOf(r), Encoding: "utf8", Cut: int64(len(shown)) < size,
 		Stored: int64(len(r.Original)), Headers: json.RawMessage(`{}`), Origin: coordinatesOf(r.Origin), Delivery: coordinatesOf(r.Delivery)}
-	if out.Cut { // not within a character
+	if out.Cut { // do not cut within a character
 		for n := 0; n < utf8.UTFMax && len(shown) > 0 && !utf8.Valid(shown); n++ {
 			shown = shown[:len(shown)-1]
 		}
@@ -66,7 +65,7 @@ func coordinatesOf(c *event.Coordinates) *coordinatesJSON {
 	return &coordinatesJSON{c.Topic, c.Partition, c.Offset}
 }
 
-// flat tells whether what may be JSON nests no deeper than is shown.
+// flat tells whether what may be JSON nests no deeper than depthShown.
 func flat(raw []byte) bool {
 	depth, text := 0, false
 	for i := 0; i < len(raw); i++ {
