@@ -14,6 +14,7 @@ import (
 // fleet that looks, and can be saved; without rules the page says that there is
 // nothing. It keeps to the rules of accessible pages with figures in it.
 func TestConsole_AnalyticsShowWhatPeopleDo(t *testing.T) {
+	t.Parallel()
 	w := start(t)
 	p := newTab(t, w)
 	p.signIn(w.key)

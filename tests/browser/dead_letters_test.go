@@ -20,6 +20,7 @@ import (
 // Dead letters of every kind, marked and escaped; and one that is sent through
 // again with a patch, by clicks alone, is stored once.
 func TestConsole_DeadLettersAreShownAndSentThroughAgain(t *testing.T) {
+	t.Parallel()
 	w := start(t)
 	p := newTab(t, w)
 	at := time.Now().Add(-time.Minute)

@@ -104,6 +104,7 @@ func (p *tab) seen(value string) time.Duration {
 
 // Whatever a device calls itself is text.
 func TestConsole_HostileIdsAreText(t *testing.T) {
+	t.Parallel()
 	w := start(t)
 	p := newTab(t, w)
 	p.signIn(w.admin)
@@ -141,6 +142,7 @@ func TestConsole_HostileIdsAreText(t *testing.T) {
 }
 
 func TestConsole_CSVIsNoFormula(t *testing.T) {
+	t.Parallel()
 	w := start(t)
 	p := newTab(t, w)
 	p.signIn(w.admin)
@@ -156,6 +158,7 @@ func TestConsole_CSVIsNoFormula(t *testing.T) {
 
 // The same instant, in three zones, on both sides of a change of clocks.
 func TestConsole_TimesAreOfOneZone(t *testing.T) {
+	t.Parallel()
 	w := start(t)
 	p := newTab(t, w)
 	p.signIn(w.admin)
@@ -193,6 +196,7 @@ func TestConsole_TimesAreOfOneZone(t *testing.T) {
 }
 
 func TestConsole_AStoppedWeirMakesFiguresStale(t *testing.T) {
+	t.Parallel()
 	w := start(t)
 	p := newTab(t, w)
 	w.post(event("pump-1", time.Now(), nil))
@@ -222,6 +226,7 @@ func TestConsole_AStoppedWeirMakesFiguresStale(t *testing.T) {
 }
 
 func TestConsole_TheKeyboardReachesEverything(t *testing.T) {
+	t.Parallel()
 	w := start(t)
 	p := newTab(t, w)
 	p.signIn(w.admin)

@@ -10,6 +10,7 @@ import (
 
 // Devices are searched on the server, and the silent ones come first.
 func TestConsole_DevicesAreFoundByAPartOfTheirNames(t *testing.T) {
+	t.Parallel()
 	w := start(t)
 	p := newTab(t, w)
 	var events []any

@@ -27,6 +27,7 @@ func (w *weir) stored(n int, at time.Time) {
 
 // A draft is tried on what is stored, and nothing is registered by that.
 func TestConsole_ADraftIsTriedOnStoredEvents(t *testing.T) {
+	t.Parallel()
 	w := start(t)
 	w.stored(5, time.Now().Add(-time.Minute))
 	shipped, err := os.ReadFile("../../schemas/telemetry/v2.json")
@@ -66,6 +67,7 @@ func TestConsole_ADraftIsTriedOnStoredEvents(t *testing.T) {
 // Before a replay is made, the console says what it would read and write; to
 // leave then makes nothing.
 func TestConsole_AReplayIsEstimatedBeforeItIsMade(t *testing.T) {
+	t.Parallel()
 	w := start(t)
 	at := time.Now().Add(-5 * time.Minute)
 	w.stored(5, at)
@@ -138,6 +140,7 @@ func TestConsole_AReplayIsEstimatedBeforeItIsMade(t *testing.T) {
 // A patch is tried by who may operate, and says what would fail again; sending
 // takes an admin.
 func TestConsole_ARedriveIsTriedOnDeadLetters(t *testing.T) {
+	t.Parallel()
 	w := start(t)
 	at := time.Now().Add(-time.Minute)
 	for _, temperature := range []string{"61.5", "62.5", "hot"} {

@@ -11,6 +11,7 @@ import (
 )
 
 func TestConsole_AsksForTheKeyOnce(t *testing.T) {
+	t.Parallel()
 	w := start(t)
 	w.await("weir up says where the console is", func() bool {
 		log, err := os.ReadFile(filepath.Join(w.dir, "up.log"))
@@ -36,6 +37,7 @@ func TestConsole_AsksForTheKeyOnce(t *testing.T) {
 }
 
 func TestConsole_AKeyShowsWhatItMay(t *testing.T) {
+	t.Parallel()
 	w := start(t)
 	p := newTab(t, w)
 	p.signIn(w.key)
@@ -64,6 +66,7 @@ func TestConsole_AKeyShowsWhatItMay(t *testing.T) {
 
 // What changes something asks once more, and is in the audit log.
 func TestConsole_ActsAskOnceMore(t *testing.T) {
+	t.Parallel()
 	w := start(t)
 	p := newTab(t, w)
 	p.signIn(w.admin)

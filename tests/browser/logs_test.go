@@ -56,6 +56,7 @@ func person(fields map[string]any) map[string]any {
 // Whoever chooses a log is shown what is of it, on every page that is of one, by an
 // address that can be handed on; what is done there is done to that log.
 func TestConsole_ShowsEitherLog(t *testing.T) {
+	t.Parallel()
 	w, people := startBoth(t)
 	w.post(event("pump-1", time.Now(), nil))
 	w.post(event("pump-1", time.Now(), map[string]any{"metrics": map[string]any{"cpu_temp": "hot", "battery_voltage": 3.7,
@@ -163,6 +164,7 @@ func TestConsole_ShowsEitherLog(t *testing.T) {
 
 // Where there is one log, nothing is to be chosen.
 func TestConsole_OneLogHasNoChooser(t *testing.T) {
+	t.Parallel()
 	w := start(t)
 	p := newTab(t, w)
 	p.signIn(w.admin)

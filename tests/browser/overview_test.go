@@ -79,6 +79,7 @@ func (p *tab) agree(when string, accepted func() int64) equation {
 // where its sender stands still for a moment; after a crash under load; and after
 // one while it stands still, of which the counters of the next process tell.
 func TestConsole_TheEquationIsThatOfTheProof(t *testing.T) {
+	t.Parallel()
 	w := start(t)
 	p := newTab(t, w)
 	p.signIn(w.admin)
@@ -148,6 +149,7 @@ func TestConsole_TheEquationIsThatOfTheProof(t *testing.T) {
 
 // A fleet's key sees nothing of what is of all fleets, and is told so.
 func TestConsole_AFleetSeesItsOwnOverview(t *testing.T) {
+	t.Parallel()
 	w := start(t)
 	p := newTab(t, w)
 	p.signIn(w.key)

@@ -17,8 +17,10 @@ const sigStop, sigCont = syscall.SIGSTOP, syscall.SIGCONT
 
 // Each view with something in it, in both themes, on a desk and on a phone.
 func TestConsole_NoViewBreaksTheRulesOfAccessiblePages(t *testing.T) {
-	t.Setenv("WEIR_QUALITY_INTERVAL", "1s")
-	w := start(t)
+	t.Parallel()
+	w := made(t)
+	w.env = []string{"WEIR_QUALITY_INTERVAL=1s"}
+	w.begin()
 	axe, err := os.ReadFile(require.Env(t, "WEIR_TEST_AXE"))
 	if err != nil {
 		t.Fatal(err)

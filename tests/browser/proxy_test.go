@@ -43,6 +43,7 @@ func (w *weir) behind(path string, collects bool) (base string) {
 // address there; where the proxy holds streams back, the overview is asked for,
 // and says so.
 func TestConsole_BelowAPathOfAProxy(t *testing.T) {
+	t.Parallel()
 	w := start(t)
 	p := newTab(t, w)
 	p.base = w.behind("/plant/weir", false)

@@ -9,6 +9,7 @@ import (
 // A version of rules is kept and put in force by clicks, a wrong one is refused with
 // its line; what a rule tells is on its page, of itself; going back is asked once more.
 func TestConsole_RulesAreKeptPutInForceAndTell(t *testing.T) {
+	t.Parallel()
 	w := start(t)
 	p := newTab(t, w)
 	p.signIn(w.admin)
