@@ -22,7 +22,7 @@ const (
 	Sender         Role = "sender"          // a program that sends events of one fleet: scope ingest
 )
 
-// AllFleets, in Person.Fleets, stands for all fleets.
+// AllFleets stands for all fleets in Person.Fleets.
 const AllFleets = "*"
 
 // Roles lists all roles.

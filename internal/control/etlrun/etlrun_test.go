@@ -49,7 +49,8 @@ func TestRun_TheLastWordCounts(t *testing.T) {
 		t.Fatal(err)
 	}
 	all, err := s.List(ctx, Filter{Limit: 10})
-	if err != nil || len(all) != 2 || all[0].Run != "r1" || all[0].Report != nil || len(all[1].Error) > mostError+len("…") ||
+	if err != nil || len(all) != 2 || all[0].Run != "r1" || all[0].Report != nil ||
+		len(all[1].Error) > mostError+len("…") ||
 		!text.Storable(all[1].Error) || !strings.HasPrefix(all[1].Error, `é\u0000é`) {
 		t.Errorf("%+v, %v", all, err)
 	}

@@ -40,6 +40,8 @@ func TestRefused_IsWhatComesAgain(t *testing.T) {
 		}
 		return err
 	}
+	ofAnother := func(m *service.Message) { m.MetaSetMut("kafka_partition", 77) }
+	noOffset := func(m *service.Message) { m.MetaDelete("kafka_offset") }
 	turned := messages()
 	slices.Reverse(turned)
 	all := []int64{10, 11, 12, 13, 14}
@@ -55,10 +57,10 @@ func TestRefused_IsWhatComesAgain(t *testing.T) {
 		"one of them twice":         {failed(append(messages(), messages()[1]), 1, 5), []int64{11}},
 		"behind another error":      {errors.Join(errors.New("first"), failed(messages(), 2)), []int64{12}},
 		"none, which says nothing":  {service.NewBatchError(messages(), errNo).Failed(0, nil), all},
-		"without an offset":         {failed(other(func(m *service.Message) { m.MetaDelete("kafka_offset") }), 1, 3), all},
-		"of another partition":      {failed(other(func(m *service.Message) { m.MetaSetMut("kafka_partition", 77) }), 1), all},
+		"without an offset":         {failed(other(noOffset), 1, 3), all},
+		"of another partition":      {failed(other(ofAnother), 1), all},
 		"of an offset not in it":    {failed(other(func(m *service.Message) { m.MetaSetMut("kafka_offset", 9) }), 1, 2), all},
-		"what is strange was taken": {failed(other(func(m *service.Message) { m.MetaDelete("kafka_offset") }), 3), []int64{13}},
+		"what is strange was taken": {failed(other(noOffset), 3), []int64{13}},
 	} {
 		var got []int64
 		for _, r := range refusedOf(batch, c.err) {

@@ -18,8 +18,8 @@ func TestConsumer_MessagesOutliveTheirRecords(t *testing.T) {
 	defer log.Close()
 	at := func(i int) string { return fmt.Sprintf("event %d", i) }
 	const n, each = 2000, 20
-	client, err := kgo.NewClient(kgo.SeedBrokers(log.ListenAddrs()...), kgo.WithPools(&pool{}), kgo.ConsumeTopics("events"),
-		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	client, err := kgo.NewClient(kgo.SeedBrokers(log.ListenAddrs()...), kgo.WithPools(&pool{}),
+		kgo.ConsumeTopics("events"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -293,52 +293,6 @@ func (w *rowWriter) flush(ctx context.Context, tx *sql.Tx, most int) error {
 	return nil
 }
 
-// saveResults writes what was told.
-func (h *held) saveResults(ctx context.Context, tx *sql.Tx, most int, now time.Time) error {
-	h.tellAt(now)
-	return h.teller().writeResults(ctx, tx, most, h.out)
-}
-
-// tellAt is when what was told is.
-func (h *held) tellAt(now time.Time) {
-	if len(h.out) > 0 {
-		h.toldAt = following(h.toldAt, now.UnixMicro())
-	}
-}
-
-// teller is of which partition results are, and when they are told.
-type teller struct {
-	place
-	at int64
-}
-
-func (h *held) teller() teller { return teller{place{h.topic, h.number}, h.toldAt} }
-
-func (t teller) writeResults(ctx context.Context, tx *sql.Tx, most int, told []Result) error {
-	results := make([][]any, 0, len(told))
-	var summed []*Result
-	for i := range told {
-		if r := &told[i]; r.steps != nil {
-			summed = append(summed, r)
-		} else {
-			results = append(results, t.rowOf(r))
-		}
-	}
-	if err := insert(ctx, tx, most, resultColumns(""), `ON CONFLICT (id, revision) DO NOTHING`, results); err != nil {
-		return fmt.Errorf("writing results: %w", err)
-	}
-	return t.saveSummed(ctx, tx, most, summed)
-}
-
-// resultColumns are those that rowOf has values of, and more.
-func resultColumns(more string) string {
-	return `rule_result (id, revision, rule, fleet, device_id, window_end, recorded_at, result` + more + `)`
-}
-
-func (t teller) rowOf(r *Result) []any {
-	return []any{r.ID, r.Revision, r.Rule, r.Fleet, r.Device, r.End, t.at, string(r.JSON)}
-}
-
 // clockMost is by how much a clock may be behind what was written by another, or
 // by itself before, without results going out of order.
 const clockMost = time.Hour

@@ -60,8 +60,8 @@ func storable(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		httpx.Write(w, httpx.Problem{Type: "invalid-request", Status: http.StatusBadRequest, Title: "The request is not valid",
-			Detail: "its path and query must be UTF-8, percent-encoded, without zero bytes"})
+		httpx.Write(w, httpx.Problem{Type: "invalid-request", Status: http.StatusBadRequest,
+			Title: "The request is not valid", Detail: "its path and query must be UTF-8, percent-encoded, without zero bytes"})
 	})
 }
 

@@ -146,8 +146,8 @@ func TestOpenAPI_TellsOfEveryRouteAndItsScope(t *testing.T) {
 func TestRoutes_BytesThatNoNameHasAreRefused(t *testing.T) {
 	r := start(t, "audit_log: { url: CONTROL }")
 	for _, key := range []string{"", r.admin} {
-		for _, path := range []string{"/v1/alerts/%00/acknowledge", "/v1/alerts/a%ff/acknowledge", "/v1/alerts/a/acknowledge?fleet=%00",
-			"/v1/alerts/a/acknowledge?fleet=%zz"} {
+		for _, path := range []string{"/v1/alerts/%00/acknowledge", "/v1/alerts/a%ff/acknowledge",
+			"/v1/alerts/a/acknowledge?fleet=%00", "/v1/alerts/a/acknowledge?fleet=%zz"} {
 			if resp, body := r.do(key, "POST", path, ""); resp.StatusCode != http.StatusBadRequest ||
 				!strings.Contains(body, "zero bytes") {
 				t.Errorf("%s: %d %s", path, resp.StatusCode, body)
