@@ -38,6 +38,13 @@ func (c *Circuit) Enter(now time.Time) bool {
 	return true
 }
 
+// Open tells whether the server is thought to be down.
+func (c *Circuit) Open() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.pause > 0
+}
+
 // Succeed closes the circuit and tells whether it was open.
 func (c *Circuit) Succeed() (was bool) {
 	c.mu.Lock()

@@ -99,22 +99,23 @@ func newClaims(found []delivery, old [][]byte) []claim {
 // stallStep is how often a stalled batch looks whether it may ask again.
 const stallStep = 20 * time.Millisecond
 
-// ask returns the claims of the batch, answered, or nil when the events must
+// ask returns the claims of events of the batch, answered, or nil when these must
 // pass without: the store is down, or weir is stopping.
-func (p *processor) ask(ctx context.Context, found []delivery, old [][]byte) []claim {
+func (p *processor) ask(ctx context.Context, at place, old [][]byte) []claim {
+	circuit := &at.handle.circuit
 	for {
-		if p.handle.circuit.Enter(time.Now()) {
-			claims := newClaims(found, old)
-			err := p.attempt(ctx, claims)
+		if circuit.Enter(time.Now()) {
+			claims := newClaims(at.found, old)
+			err := p.attempt(ctx, at.handle, claims)
 			if err == nil {
 				return claims
 			}
 			if ctx.Err() != nil {
-				p.handle.circuit.Leave()
+				circuit.Leave()
 				return nil
 			}
 			p.failures.Incr(1)
-			if p.handle.circuit.Fail(time.Now()) {
+			if circuit.Fail(time.Now()) {
 				p.log.Warnf("the claims store is down (on_error: %s): %v", p.onError(), err)
 			}
 		}
@@ -133,21 +134,21 @@ func (p *processor) ask(ctx context.Context, found []delivery, old [][]byte) []c
 // openTimeout bounds the wait for an embedded store to recover after a crash.
 const openTimeout = 30 * time.Second
 
-func (p *processor) attempt(parent context.Context, claims []claim) error {
+func (p *processor) attempt(parent context.Context, h *handle, claims []claim) error {
 	ctx, cancel := context.WithTimeout(parent, openTimeout)
 	defer cancel()
-	if err := p.handle.store.open(ctx); err != nil {
+	if err := h.store.open(ctx); err != nil {
 		return err
 	}
 	ctx, cancel = context.WithTimeout(parent, p.timeout)
 	defer cancel()
-	if err := p.handle.store.claim(ctx, claims); err != nil {
+	if err := h.store.claim(ctx, claims); err != nil {
 		return err
 	}
-	p.up.Set(1)
-	if p.handle.circuit.Succeed() {
+	if h.circuit.Succeed() {
 		p.log.Infof("the claims store is back")
 	}
+	p.up.Set(p.answering())
 	return nil
 }
 

@@ -44,15 +44,16 @@ const (
 
 // settle claims the events of a batch. Nil means that they must pass without:
 // see ask.
-func (p *processor) settle(ctx context.Context, found []delivery) []claim {
+func (p *processor) settle(ctx context.Context, at place) []claim {
+	found := at.found
 	if p.logs == nil {
-		return p.ask(ctx, found, nil)
+		return p.ask(ctx, at, nil)
 	}
 	began := time.Now()
 	if !p.name(ctx, found, began.Add(-logAge)) {
 		return nil
 	}
-	claims := p.ask(ctx, found, nil)
+	claims := p.ask(ctx, at, nil)
 	for claims != nil {
 		foreign, ok := p.foreign(ctx, began, found, claims)
 		if !ok {
@@ -65,7 +66,7 @@ func (p *processor) settle(ctx context.Context, found []delivery) []claim {
 			again[n], old[n] = found[i], claims[i].held
 		}
 		p.replaced.Incr(int64(len(foreign)))
-		answers := p.ask(ctx, again, old)
+		answers := p.ask(ctx, place{at.handle, again}, old)
 		if answers == nil {
 			return nil
 		}

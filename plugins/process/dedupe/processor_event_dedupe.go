@@ -31,6 +31,8 @@ const (
 	dedupeFieldOnError = "on_error"
 	dedupeFieldTimeout = "timeout"
 	dedupeFieldMakeWay = "make_way"
+	dedupeFieldAlso    = "also"
+	dedupeFieldTopic   = "topic"
 
 	onErrorPass  = "pass"
 	onErrorStall = "stall"
@@ -82,6 +84,16 @@ A record that is no event (it was produced past the gate) fails here with its re
 		Field(service.NewDurationField(dedupeFieldTimeout).
 			Description("How long one batch may wait for the store before it counts as down.").
 			Default("1s").Advanced()).
+		Field(service.NewObjectListField(dedupeFieldAlso,
+			service.NewStringField(dedupeFieldTopic).
+				Description("The topic that they were first delivered in.").Example("user-events"),
+			service.NewStringField(dedupeFieldURL).Secret().
+				Description("Where claims of the topic's events are kept: `redis://`, `rediss://`, `pebble:///PATH` or "+
+					"`memory://`. Empty: with all others.").
+				Default("").Example("pebble:///var/lib/weir/user-claims")).
+			Description("Topics whose other groups keep their claims in a store of their own: their events are claimed "+
+				"there, so that all groups of a topic agree, and who comes second finds the claim made.").
+			Default([]any{}).Advanced()).
 		Field(service.NewIntField(dedupeFieldMakeWay).
 			Description("While more requests wait for a verdict in the same process than it has cores for, processing makes "+
 				"way for them: what they bring is on the log, and processed when the peak is over. It goes on at this many "+
@@ -111,7 +123,8 @@ func Register(env *service.Environment) error {
 
 type processor struct {
 	handle  *handle
-	release func() error
+	also    map[string]*handle // by topic: where its events are claimed, if not in handle
+	release []func() error
 	timeout time.Duration
 	stall   bool
 	logs    logs // nil: claims name no log
@@ -141,19 +154,21 @@ func newProcessor(parsed *service.ParsedConfig, res *service.Resources, stores *
 	if ttl < time.Millisecond {
 		return nil, fmt.Errorf("reading field %s: expected a millisecond or more", dedupeFieldTTL)
 	}
+	urls, err := alsoOf(parsed, rawURL)
+	if err != nil {
+		return nil, err
+	}
 	cluster, err := logOf(parsed, rawURL)
-	if err == nil {
-		_, err = newStore(rawURL, ttl, timeout, res.Logger()) // of its URL: it is not touched
+	for _, url := range urls {
+		if err == nil {
+			_, err = newStore(url, ttl, timeout, res.Logger()) // of its URL: it is not touched
+		}
 	}
 	if err = conf.Checked(parsed, err); err != nil {
 		return nil, err
 	}
-	h, release, err := stores.share(res, rawURL, ttl, timeout)
-	if err != nil {
-		return nil, err
-	}
 	p := &processor{
-		handle: h, release: release, timeout: timeout, stall: onError == onErrorStall, line: flow.Of(res), log: res.Logger(),
+		timeout: timeout, stall: onError == onErrorStall, line: flow.Of(res), log: res.Logger(),
 		trace:  trace.Of(res),
 		events: sync.Pool{New: func() any { return new(event.Event) }},
 		verdicts: meter.Counters(res.Metrics(), "weir_dedupe_events_total", "verdict",
@@ -163,6 +178,9 @@ func newProcessor(parsed *service.ParsedConfig, res *service.Resources, stores *
 		replaced: meter.Counter(res.Metrics(), "weir_dedupe_foreign_claims_total"),
 		searched: meter.Counter(res.Metrics(), "weir_dedupe_searched_claims_total"),
 		up:       meter.Gauge(res.Metrics(), "weir_dedupe_store_up"),
+	}
+	if err := p.share(stores, res, urls, ttl); err != nil {
+		return nil, err
 	}
 	if cluster != nil {
 		p.logs = kafka.NewLogs(*cluster, "weir-dedupe")
@@ -181,12 +199,11 @@ func (p *processor) ProcessBatch(ctx context.Context, batch service.MessageBatch
 		p.madeWay.IncrFloat64(waited.Seconds())
 	}
 	defer p.trace.Batch("event_dedupe", batch).End(nil)
-	found := p.read(batch)
-	if len(found) > 0 {
-		if claims := p.settle(ctx, found); claims != nil {
-			p.mark(found, claims)
+	for _, at := range p.byStore(p.read(batch)) {
+		if claims := p.settle(ctx, at); claims != nil {
+			p.mark(at.found, claims)
 		} else {
-			p.pass(found)
+			p.pass(at.found)
 		}
 	}
 	return []service.MessageBatch{batch}, nil
@@ -199,7 +216,7 @@ func (p *processor) Close(ctx context.Context) error {
 		if p.logs != nil {
 			p.logs.Close()
 		}
-		done <- p.release()
+		done <- p.letGo()
 	}()
 	select {
 	case err := <-done:
