@@ -19,14 +19,15 @@ func (db *DB) Migrate(ctx context.Context, room string, steps []Migration) error
 	if db.reading {
 		return db.migrated(ctx, room, len(steps))
 	}
-	if _, err := db.ExecContext(ctx, `CREATE TABLE IF NOT EXISTS weir_migration (
-		room TEXT NOT NULL, step INTEGER NOT NULL, PRIMARY KEY (room, step))`); err != nil && !db.exists(ctx) {
-		return fmt.Errorf("migrating %s: %w", room, err)
-	}
-	var done int
-	if err := db.QueryRowContext(ctx, `SELECT count(*) FROM weir_migration WHERE room = $1`,
-		room).Scan(&done); err != nil {
-		return fmt.Errorf("migrating %s: %w", room, err)
+	done, err := db.steps(ctx, room)
+	if err != nil { // mostly there is no such table yet; who finds it there waits for no writer
+		if _, err := db.ExecContext(ctx, `CREATE TABLE IF NOT EXISTS weir_migration (
+			room TEXT NOT NULL, step INTEGER NOT NULL, PRIMARY KEY (room, step))`); err != nil && !db.exists(ctx) {
+			return fmt.Errorf("migrating %s: %w", room, err)
+		}
+		if done, err = db.steps(ctx, room); err != nil {
+			return fmt.Errorf("migrating %s: %w", room, err)
+		}
 	}
 	if done > len(steps) {
 		return fmt.Errorf("migrating %s: the store has %d steps, this weir knows %d: it was written by a newer version; "+
@@ -38,6 +39,11 @@ func (db *DB) Migrate(ctx context.Context, room string, steps []Migration) error
 		}
 	}
 	return nil
+}
+
+// steps is how many steps of a room the store has run.
+func (db *DB) steps(ctx context.Context, room string) (n int, err error) {
+	return n, db.QueryRowContext(ctx, `SELECT count(*) FROM weir_migration WHERE room = $1`, room).Scan(&n)
 }
 
 // exists covers a race of CREATE TABLE IF NOT EXISTS that Postgres reports as

@@ -54,9 +54,8 @@ func OpenReading(ctx context.Context, rawURL string) (*DB, error) {
 
 // migrated tells whether the tables of a room are those that this weir knows.
 func (db *DB) migrated(ctx context.Context, room string, steps int) error {
-	var done int
-	if err := db.QueryRowContext(ctx, `SELECT count(*) FROM weir_migration WHERE room = $1`,
-		room).Scan(&done); err != nil {
+	done, err := db.steps(ctx, room)
+	if err != nil {
 		return fmt.Errorf("reading the version of %s: %w", room, err)
 	}
 	if done != steps {

@@ -60,7 +60,7 @@ func (o *output) ready(set *Set, records map[place][]incoming, logs map[string]s
 	rules := naming(set.Version, nil)
 	for at := range records {
 		h := o.places[at]
-		if h == nil || h.ahead.Load() || h.set != set.at(at.topic) || h.forSome != nil || h.switches(rules) ||
+		if h == nil || h.joined || h.ahead.Load() || h.set != set.at(at.topic) || h.forSome != nil || h.switches(rules) ||
 			logs[at.topic] != "" && logs[at.topic] != h.log {
 			return nil
 		}

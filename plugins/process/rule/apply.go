@@ -65,6 +65,7 @@ type output struct {
 	tails       map[kafka.Partition]tail
 	journalMost int             // bytes of the partitions' journals
 	rowsEach    int             // of images, with each batch
+	imageMost   int             // bytes of one
 	cleared     map[place]*Set  // the empty set for which nothing is kept of a partition
 	sets        map[string]*Set // that were in force, by version
 }
@@ -129,7 +130,7 @@ func (o *output) writePrepared(ctx context.Context, set *Set, seq int64, prepare
 					o.apply(h, topic, r, erased)
 				}
 			}
-			h.arrived = time.Now()
+			h.arrived, h.joined = time.Now(), len(places) > len(records)
 			changed = append(changed, h)
 		}
 		return changed, nil
@@ -246,7 +247,7 @@ func (o *output) commit(ctx context.Context, seq int64, do func(*sql.Tx, *tombst
 	due := o.duly(changed)
 	for _, h := range changed {
 		if err == nil {
-			err = h.save(ctx, tx, rowsMost(o.db.Dialect), o.rowsEach, h == due, o.now())
+			err = h.save(ctx, tx, rowsMost(o.db.Dialect), o.rowsEach, o.imageMost, h == due, o.now())
 		}
 		if err == nil && h.over() {
 			delete(o.places, place{h.topic, h.number})

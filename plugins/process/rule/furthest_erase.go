@@ -113,7 +113,8 @@ func takeSums(ctx context.Context, tx *sql.Tx, key furthestKey, steps bool) (*of
 	if steps {
 		column = `steps`
 	}
-	rows, err := sqldb.All(ctx, tx, func(row sqldb.Row) (*ofSeveral, error) {
+	var rows []*ofSeveral
+	take := func(row sqldb.Row) (*ofSeveral, error) {
 		s := &ofSeveral{}
 		var entries int64
 		var raw []byte
@@ -126,10 +127,17 @@ func takeSums(ctx context.Context, tx *sql.Tx, key furthestKey, steps bool) (*of
 		}
 		s.Entries = entries
 		return s, err
-	}, `DELETE FROM rule_furthest WHERE fleet = $1 AND rule = $2 AND hour = $3
-		RETURNING topic, part, entries, since, told_at, thinned, due, `+column, key.fleet, key.rule, key.hour)
-	if err != nil || len(rows) == 0 {
-		return nil, err
+	}
+	for range 2 { // what others gathered while the first waited for it, only the second sees
+		more, err := sqldb.All(ctx, tx, take, `DELETE FROM rule_furthest WHERE fleet = $1 AND rule = $2 AND hour = $3
+			RETURNING topic, part, entries, since, told_at, thinned, due, `+column, key.fleet, key.rule, key.hour)
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, more...)
+	}
+	if len(rows) == 0 {
+		return nil, nil
 	}
 	slices.SortFunc(rows, func(a, b *ofSeveral) int {
 		return place{a.topic, a.part}.compare(place{b.topic, b.part})
@@ -207,20 +215,20 @@ func remakeSome(ctx context.Context, tx *sql.Tx, lock, fleet string, most int) (
 	return true, err
 }
 
-// expireSums deletes sums all of whose results are gone, notes of which some are - before
-// these are deleted - and adds up the partitions of hours that are over.
-func expireSums(ctx context.Context, db *sqldb.DB, p expire.Pass, before time.Time) (expire.Removed, error) {
-	if !p.DryRun {
-		if _, err := db.ExecContext(ctx, `UPDATE rule_furthest SET thinned = 1 WHERE since < $1 AND thinned = 0`,
-			before.UnixMicro()); err != nil {
-			return expire.Removed{}, fmt.Errorf("noting which sums of funnels lose results: %w", err)
-		}
-		if err := gatherSums(ctx, db, p.Now.Add(-gatherAfter)); err != nil {
-			return expire.Removed{}, fmt.Errorf("adding up the sums of funnels: %w", err)
-		}
+// thinSums notes of which sums some results are older than a time - before these are
+// deleted - and adds up the partitions of hours that are over.
+func thinSums(ctx context.Context, db *sqldb.DB, p expire.Pass, before time.Time) error {
+	if p.DryRun {
+		return nil
 	}
-	return expire.Rows{Table: "rule_furthest", Key: "fleet, rule, hour, topic, part", Old: "told_at < $1",
-		Fleet: "fleet"}.Expire(ctx, db, p, before)
+	if _, err := db.ExecContext(ctx, `UPDATE rule_furthest SET thinned = 1 WHERE since < $1 AND thinned = 0`,
+		before.UnixMicro()); err != nil {
+		return fmt.Errorf("noting which sums of funnels lose results: %w", err)
+	}
+	if err := gatherSums(ctx, db, p.Now.Add(-gatherAfter)); err != nil {
+		return fmt.Errorf("adding up the sums of funnels: %w", err)
+	}
+	return nil
 }
 
 // gatherAfter is how long after an hour little comes for it.

@@ -30,7 +30,10 @@ const (
 	// imagesMost is how many bytes the images of a process's partitions may have
 	// together before batches write more rows: hurried times as many.
 	imagesMost = 64 << 20
-	hurried    = 16
+	// imageMost is how many bytes an image may have: a step of time can change all keys
+	// of a partition, and no store takes a value of a gigabyte.
+	imageMost = 256 << 20
+	hurried   = 16
 	// passedMost is how many keys of a later image a batch passes over for each row.
 	passedMost = 16
 )
@@ -93,8 +96,9 @@ func (h *held) lacking() (n int) {
 	return n
 }
 
-// saveImage writes an image in the place of the entries.
-func (h *held) saveImage(ctx context.Context, tx *sql.Tx) error {
+// saveImage writes an image in the place of the entries. One that is too large is
+// written as rows at once.
+func (h *held) saveImage(ctx context.Context, tx *sql.Tx, most, largest int) error {
 	im := image{seq: h.version + 1, at: time.Now()}
 	b := h.head(h.set.text).append(nil, imageVersion)
 	var of *operator
@@ -120,6 +124,9 @@ func (h *held) saveImage(ctx context.Context, tx *sql.Tx) error {
 	}
 	im.bytes, h.lag = len(b), 0
 	h.images = append(h.images, im)
+	if len(b) > largest {
+		return h.saveRows(ctx, tx, most)
+	}
 	return h.journal(ctx, tx, b)
 }
 

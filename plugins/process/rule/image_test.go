@@ -100,7 +100,7 @@ func TestImage_ABatchWritesAFewRows(t *testing.T) {
 // whoever reads them anew, after each batch.
 func TestImage_WhoReadsThemAnewHasTheSame(t *testing.T) {
 	rules := strings.Replace(everything, "rules:", "rules: # read anew", 1)
-	for _, journalMost := range []int{0, 2000} {
+	for _, c := range []struct{ journalMost, imageMost int }{{0, imageMost}, {2000, imageMost}, {0, 1}, {2000, 900}} {
 		kept, anew := newBench(t, rules), newBench(t, rules)
 		one := kept.operator()
 		offset, other := int64(0), int64(0)
@@ -108,11 +108,11 @@ func TestImage_WhoReadsThemAnewHasTheSame(t *testing.T) {
 			after := time.Duration(n*n%17*9) * s
 			kept.apply(one, round(6, &offset, after)...)
 			o := anew.operator()
-			o.journalMost, o.rowsEach = journalMost, 1+n%4
+			o.journalMost, o.rowsEach, o.imageMost = c.journalMost, 1+n%4, c.imageMost
 			anew.apply(o, round(6, &other, after)...)
 		}
-		if anew.images() == 0 {
-			t.Error("there is no image")
+		if (anew.images() == 0) != (c.imageMost == 1) && c.imageMost != 900 {
+			t.Errorf("there are %d images of at most %d bytes", anew.images(), c.imageMost)
 		}
 		want, got := kept.results(), anew.results()
 		if len(want) < 20 {

@@ -30,18 +30,26 @@ func Lifecycle() lifecycle.Kind {
 	}.Kind()
 }
 
+// expireResults deletes results, and then sums all of whose results are gone: a result
+// that was added up has its sum as long as it is there.
 func expireResults(ctx context.Context, db *sqldb.DB, p expire.Pass, before time.Time) (expire.Removed, error) {
 	if err := migrate(ctx, db); err != nil {
 		return expire.Removed{}, err
 	}
-	removed, err := expireSums(ctx, db, p, before)
-	if err != nil {
+	var removed expire.Removed
+	if err := thinSums(ctx, db, p, before); err != nil {
 		return removed, err
 	}
-	results, err := expire.Rows{Table: "rule_result", Key: "id, revision", Old: "recorded_at < $1", Fleet: "fleet"}.
-		Expire(ctx, db, p, before)
-	removed.Add(results)
-	return removed, err
+	for _, rows := range []expire.Rows{
+		{Table: "rule_result", Key: "id, revision", Old: "recorded_at < $1", Fleet: "fleet"},
+		{Table: "rule_furthest", Key: "fleet, rule, hour, topic, part", Old: "told_at < $1", Fleet: "fleet"},
+	} {
+		gone, err := rows.Expire(ctx, db, p, before)
+		if removed.Add(gone); err != nil {
+			return removed, err
+		}
+	}
+	return removed, nil
 }
 
 const ofTarget = ` WHERE fleet = $1 AND ($2 = '' OR device_id = $2)`

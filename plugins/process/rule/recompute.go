@@ -292,7 +292,7 @@ func (s Sample) check(ctx context.Context, db *sqldb.DB, sets map[string]*Set, t
 		return checked{why: why}, err
 	}
 	if o.Rule.across {
-		c, err = o.sumAgain(ctx, s, t)
+		c, err = o.sumAgain(ctx, db, s, t)
 	} else {
 		c, err = o.again(ctx, s, t)
 	}

@@ -3,6 +3,10 @@ package rule
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
+
+	"weir/internal/platform/sqldb"
 )
 
 // acrossMost bounds the rows that are read for parts of sums of all devices, all of a
@@ -17,7 +21,7 @@ const acrossMost = 1_000_000
 // a part may count more than is stored: as many more, at most, as records of its
 // partition were erased between its first and its last, if any of its fleet were. Whose
 // they were nobody knows any more.
-func (o *origin) sumAgain(ctx context.Context, s Sample, t *telling) (c checked, err error) {
+func (o *origin) sumAgain(ctx context.Context, db *sqldb.DB, s Sample, t *telling) (c checked, err error) {
 	if t.Count > s.left.Load() {
 		return checked{why: SkippedMany}, nil
 	}
@@ -54,7 +58,11 @@ func (o *origin) sumAgain(ctx context.Context, s Sample, t *telling) (c checked,
 	if err != nil {
 		return c, err
 	}
-	if c.what = o.differing(t, now); len(c.what) > 0 {
+	c.what = o.differing(t, now)
+	if len(c.what) > 0 {
+		err = o.unlist(ctx, db, t, &c)
+	}
+	if err == nil && len(c.what) > 0 {
 		if c.why, err = o.tellsNothing(ctx, s, t, again, read); c.why == "" && err == nil {
 			c.erased, err = o.without(ctx, s, t, now)
 		}
@@ -66,6 +74,21 @@ func (o *origin) sumAgain(ctx context.Context, s Sample, t *telling) (c checked,
 		c.why, _, err = o.late(ctx, s, t, behind)
 	}
 	return c, err
+}
+
+// unlist leaves sketches out of what differs where somebody was erased while the window was open:
+// the name has left the sketch, and may have come again since, into the same window.
+func (o *origin) unlist(ctx context.Context, db *sqldb.DB, t *telling, c *checked) error {
+	var n int
+	if err := db.QueryRowContext(ctx, `SELECT count(*) FROM erased WHERE fleet = $1 AND until >= $2 AND until < $3`, t.Fleet,
+		t.Start.UnixMicro(), t.End.UnixMicro()+o.Rule.window.lateness+o.delay).Scan(&n); err != nil {
+		return fmt.Errorf("reading tombstones: %w", err)
+	}
+	o.unlisted = n > 0
+	c.what = slices.DeleteFunc(c.what, func(name string) bool {
+		return o.unlisted && slices.ContainsFunc(o.values, func(v value) bool { return v.name == name && v.kind == "sketch" })
+	})
+	return nil
 }
 
 // probe tells of events whether they are of the key of a result. Those that are not share
@@ -135,6 +158,9 @@ func (o *origin) without(ctx context.Context, s Sample, t, now *telling) (erased
 		return 0, err
 	}
 	for _, v := range o.values {
+		if o.unlisted && v.kind == "sketch" {
+			continue
+		}
 		if !v.has(t.Values[v.name], now.Values[v.name], n) {
 			return 0, nil
 		}

@@ -2,10 +2,14 @@ package rule
 
 import (
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
+
+	"weir/internal/lifecycle/tombstone"
 )
 
 // addable are all that add up.
@@ -186,5 +190,40 @@ func TestTrace_PartsOfAllDevicesLeadNowhere(t *testing.T) {
 			t.Fatalf("%s leads somewhere: %v", told.ID, err)
 		}
 		break
+	}
+}
+
+// Sketches of a window that was open when somebody of its fleet was erased are not
+// judged: who comes again is stored, and the sketch may lack the name.
+func TestAcross_SketchesOfAnErasureInTheirWindowAreNotJudged(t *testing.T) {
+	set, err := Parse([]byte(acrossSums))
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := newBench(t, "rules: []").operator().db
+	start := time.UnixMicro(600_000_000).UTC()
+	told := &telling{Fleet: "f", Start: start, End: start.Add(time.Minute)}
+	for _, c := range []struct {
+		fleet string
+		after time.Duration
+		want  string
+	}{
+		{"f", -time.Second, "[count devices]"}, // before it
+		{"f", 95 * time.Second, "[count devices]"},
+		{"other", 30 * time.Second, "[count devices]"},
+		{"f", 80 * time.Second, "[count]"}, // while it waits for late events
+		{"f", 0, "[count]"},
+	} {
+		if _, err := db.ExecContext(t.Context(), `DELETE FROM erased`); err != nil {
+			t.Fatal(err)
+		}
+		if err := tombstone.Bury(t.Context(), db, tombstone.Of(c.fleet, "d", start.Add(c.after))); err != nil {
+			t.Fatal(err)
+		}
+		o := &origin{operator: newOperator(set.Rules[0], set.Version), delay: 5_000_000}
+		got := checked{what: []string{"count", "devices"}}
+		if err := o.unlist(t.Context(), db, told, &got); err != nil || fmt.Sprint(got.what) != c.want {
+			t.Errorf("erased %s after the start: %v differ, expected %s (%v)", c.after, got.what, c.want, err)
+		}
 	}
 }

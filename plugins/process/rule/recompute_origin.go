@@ -32,6 +32,8 @@ type origin struct {
 	key    string
 	last   int64 // the last offset that the result counts
 	begins int64 // of a match: the offset of its first event
+
+	unlisted bool // a name left the sketches of the result, and may have come again
 }
 
 // applied is an event with where it counts.

@@ -84,6 +84,7 @@ type held struct {
 	reading *Reading            // how it is read
 	readAs  string              // how it was read last, as the store has it
 	ahead   atomic.Bool         // of the store: it is written, or that has failed
+	joined  bool                // a topic of its last batch is, with another, also of rules that drain
 	journaled
 }
 
@@ -204,14 +205,15 @@ func forgetPlace(ctx context.Context, tx *sql.Tx, at place) error {
 }
 
 // save writes what a batch changed of a partition - into its journal, or with what that
-// has, when it is due: as an image, where there are more than so many rows, or as rows -
+// has, when it is due: as an image, where there are more than so many rows and it is not
+// too large, or as rows -
 // and what it told.
-func (h *held) save(ctx context.Context, tx *sql.Tx, most, rows int, due bool, now time.Time) error {
+func (h *held) save(ctx context.Context, tx *sql.Tx, most, rows, largest int, due bool, now time.Time) error {
 	err := h.settle(ctx, tx)
 	switch {
 	case err != nil:
 	case due && h.enters && h.changed()+h.lacking() > rows:
-		err = h.saveImage(ctx, tx)
+		err = h.saveImage(ctx, tx, most, largest)
 	case due || !h.enters:
 		err = h.saveRows(ctx, tx, most)
 	default:
