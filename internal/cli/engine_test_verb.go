@@ -108,7 +108,7 @@ func (d *distribution) emptyStores(configs []string) (values envyaml.Lookup, rem
 		return nil, nil, fmt.Errorf("making a data directory for the tests: %w", err)
 	}
 	stores := DataDir(dir).stores()
-	stores["WEIR_CLAIMS_URL"] = "memory://" // needs no log
+	stores["WEIR_CLAIMS_URL"], stores["WEIR_USER_CLAIMS_URL"] = "memory://", "memory://" // which need no log
 	for name, value := range stores {
 		if err := os.Setenv(name, value); err != nil {
 			remove()

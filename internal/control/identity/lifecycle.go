@@ -61,7 +61,12 @@ func erase(ctx context.Context, db *sqldb.DB, t tombstone.Target) error {
 			` AND recorded_at <= $3`, t.Fleet, t.Device, t.Until); err != nil || t.Device != "" {
 			return err
 		}
-		// claims recorded since keep their versions, and later ones come after them
+		// Claims recorded since keep their versions, and later ones come after them. A writer
+		// that is under way has this row: the next statement sees what it claimed.
+		if _, err := tx.ExecContext(ctx, `UPDATE identity_version SET version = version WHERE fleet = $1`,
+			t.Fleet); err != nil {
+			return err
+		}
 		_, err := tx.ExecContext(ctx, `DELETE FROM identity_version WHERE fleet = $1 AND NOT EXISTS (
 			SELECT 1 FROM identity_claim AS c WHERE c.fleet = identity_version.fleet)`, t.Fleet)
 		return err

@@ -24,11 +24,21 @@ const (
 // whatever a size says, and end the process at a request that it does not know.
 const requestMost = 100 << 20
 
+// Before it has logged in a client asks for little: kfake reads a request, into many
+// times its bytes, before it looks who asks.
+const (
+	loginMost  = 64 << 10
+	loginSteps = 2 // answers to SASLAuthenticate that SCRAM takes; kfake hangs up on a wrong one
+)
+
 // underMost is how many requests wait for answers at most: kfake takes one, and reads
 // the next. More have none, as writes do not whose producer wants to hear nothing.
 const underMost = 4
 
-var errNoRequest = errors.New("reading a request: this is none")
+var (
+	errNoRequest = errors.New("reading a request: this is none")
+	errNoLogin   = errors.New("reading a request: log in first")
+)
 
 // headBytes are those of a request before the client's name: its size, what it asks
 // for, in which version, and by which number it is answered.
@@ -70,6 +80,7 @@ type conn struct {
 	under   []asked // requests that kfake has not answered
 	strange bool    // answers did not come as expected: all is left to kfake
 	reads   bool    // it may read the log
+	steps   int     // of the login, that kfake has answered
 }
 
 // asked is a request that was handed on.
@@ -109,6 +120,9 @@ func (c *conn) next() error {
 	if size < headBytes-4 || size > requestMost || kmsg.RequestForKey(a.key) == nil {
 		return errNoRequest
 	}
+	if !c.mayAsk(a.key, size) {
+		return errNoLogin
+	}
 	c.ahead, c.behind = head, size-(headBytes-4)
 	known := a.version >= byTopicID
 	switch {
@@ -137,6 +151,21 @@ func (c *conn) next() error {
 		c.strange, c.under = true, nil
 	}
 	return nil
+}
+
+// mayAsk tells whether a client may ask for something already: before it has logged in
+// only for what that takes.
+func (c *conn) mayAsk(key int16, size int) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.steps >= loginSteps {
+		return true
+	}
+	switch kmsg.Key(key) {
+	case kmsg.ApiVersions, kmsg.SASLHandshake, kmsg.SASLAuthenticate:
+		return size <= loginMost
+	}
+	return false
 }
 
 // whole reads the rest of a request behind its head.
@@ -234,6 +263,10 @@ func (c *conn) Write(p []byte) (int, error) {
 	a, expected := c.first(p)
 	if expected {
 		switch {
+		case a.key == int16(kmsg.SASLAuthenticate): // before the client has the answer, and asks on
+			c.mu.Lock()
+			c.steps++
+			c.mu.Unlock()
 		case a.produce != nil:
 			c.written(a, p)
 		case a.fetch != nil:
@@ -273,7 +306,7 @@ func (c *conn) written(a asked, p []byte) {
 	now := time.Now()
 	for _, t := range answer.Topics {
 		for _, one := range t.Partitions {
-			if one.ErrorCode != 0 {
+			if one.ErrorCode != 0 || one.LogStartOffset < 0 { // refused, or kfake says that it had it before
 				continue
 			}
 			at := place{t.TopicID, one.Partition}
@@ -284,16 +317,21 @@ func (c *conn) written(a asked, p []byte) {
 	}
 }
 
-// batchOf is what a request writes to a partition.
-func batchOf(req *kmsg.ProduceRequest, at place) []byte {
+// batchOf is what a request writes to a partition, nil if it does so twice: the answer is
+// to one of them.
+func batchOf(req *kmsg.ProduceRequest, at place) (batch []byte) {
 	for _, t := range req.Topics {
 		for _, p := range t.Partitions {
-			if t.TopicID == at.topic && p.Partition == at.partition {
-				return p.Records
+			switch {
+			case t.TopicID != at.topic || p.Partition != at.partition:
+			case batch != nil:
+				return nil
+			default:
+				batch = p.Records
 			}
 		}
 	}
-	return nil
+	return batch
 }
 
 // told learns from the log's answer to a fetch which partitions are read, and of

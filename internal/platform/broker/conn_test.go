@@ -268,3 +268,46 @@ func TestBroker_WhatIsNoRequestEndsTheConnection(t *testing.T) {
 		_ = conn.Close()
 	}
 }
+
+// Before a client has logged in it may ask for little, so that nobody without the
+// password makes kfake read large requests.
+func TestConn_BeforeTheLoginLittleMayBeAsked(t *testing.T) {
+	c := &conn{}
+	for _, asks := range []struct {
+		key  kmsg.Key
+		size int
+		want bool
+	}{
+		{kmsg.ApiVersions, 100, true}, {kmsg.SASLHandshake, 100, true}, {kmsg.SASLAuthenticate, 100, true},
+		{kmsg.ApiVersions, loginMost + 1, false}, {kmsg.Fetch, 100, false}, {kmsg.Produce, 100, false}, {kmsg.Metadata, 100, false},
+	} {
+		if got := c.mayAsk(int16(asks.key), asks.size); got != asks.want {
+			t.Errorf("%s of %d bytes: %t", asks.key.Name(), asks.size, got)
+		}
+	}
+	if c.steps = loginSteps; !c.mayAsk(int16(kmsg.Fetch), requestMost) {
+		t.Error("a client that has logged in may not ask")
+	}
+}
+
+// An answer to a partition that a request names twice is to one of its batches: which is
+// not known.
+func TestConn_ABatchThatIsOneOfTwoIsNotKept(t *testing.T) {
+	req := kmsg.NewPtrProduceRequest()
+	topic := kmsg.NewProduceRequestTopic()
+	for _, raw := range []string{"a", "b"} {
+		one := kmsg.NewProduceRequestTopicPartition()
+		one.Records = []byte(raw)
+		topic.Partitions = append(topic.Partitions, one)
+	}
+	other := kmsg.NewProduceRequestTopicPartition()
+	other.Partition, other.Records = 1, []byte("c")
+	topic.Partitions = append(topic.Partitions, other)
+	req.Topics = append(req.Topics, topic)
+	if got := batchOf(req, place{partition: 0}); got != nil {
+		t.Errorf("%q is kept of two", got)
+	}
+	if got := string(batchOf(req, place{partition: 1})); got != "c" {
+		t.Errorf("%q is kept, expected c", got)
+	}
+}

@@ -72,6 +72,16 @@ func TestRefused_IsWhatComesAgain(t *testing.T) {
 	}
 }
 
+// Of records with the same offset, of a topic that was made anew, all come again.
+func TestRefused_OffsetsThatStandTwiceComeAgain(t *testing.T) {
+	batch := append(recordsOf("events", 3, 10, 12), recordsOf("events", 3, 10, 11)...)
+	msgs := newPartition("events", 3, &texts{}).told.messages(batch, nil)
+	err := service.NewBatchError(msgs, errNo)
+	if err.Failed(0, errNo); len(refusedOf(batch, err)) != len(batch) {
+		t.Error("one of two records with the same offset counts as taken")
+	}
+}
+
 // What is refused comes again before anything else, at once and then later and later;
 // once an answer is given another says nothing.
 func TestReader_WhatIsRefusedComesAgainFirst(t *testing.T) {

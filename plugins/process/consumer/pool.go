@@ -11,9 +11,10 @@ import (
 // bytes of its value with it, which are not reused.
 type pool struct{ of sync.Pool }
 
-// leastRecords is how many records a piece of memory has room for at least: batches
-// of the log have few or many, and a piece serves both.
-const leastRecords = 64
+// leastRecords is how many records a piece of memory has room for at least. A batch of
+// one record holds a whole piece until it is settled, at 160 bytes a record, while
+// read_ahead counts records: more than a few would make that bound mean nothing.
+const leastRecords = 8
 
 // GetRecords is the client's, who asks for the records of a batch.
 func (p *pool) GetRecords(n int) []kgo.Record {

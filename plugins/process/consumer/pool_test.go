@@ -9,6 +9,17 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
+// A batch of one record, as light traffic makes them, holds little memory.
+func TestPool_ABatchOfOneRecordHoldsLittle(t *testing.T) {
+	p, held := &pool{}, 0
+	for range 1000 {
+		held += cap(p.GetRecords(1))
+	}
+	if held > 8000 {
+		t.Errorf("1,000 batches of one record hold room for %d", held)
+	}
+}
+
 // What a message says stays what it was when the memory of its record serves others.
 func TestConsumer_MessagesOutliveTheirRecords(t *testing.T) {
 	log, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "events"))

@@ -22,15 +22,26 @@ type logs interface {
 
 // logOf reads where the log is: nowhere, for claims that do not name it because
 // they end with the process.
-func logOf(parsed *service.ParsedConfig, rawURL string) (*kafka.Cluster, error) {
+func logOf(parsed *service.ParsedConfig, urls map[string]string) (*kafka.Cluster, error) {
 	cluster, err := kafka.FromParsed(parsed)
 	switch {
-	case errors.Is(err, kafka.ErrNoBroker), err == nil && strings.HasPrefix(rawURL, "memory:"):
+	case errors.Is(err, kafka.ErrNoBroker), err == nil && forgetful(urls):
 		return nil, nil
 	case err != nil:
 		return nil, fmt.Errorf("reading event_dedupe: %w", err)
 	}
 	return &cluster, nil
+}
+
+// forgetful tells whether all claims end with the process. One store that lasts has
+// claims of others, who name the log.
+func forgetful(urls map[string]string) bool {
+	for _, url := range urls {
+		if !strings.HasPrefix(url, "memory:") {
+			return false
+		}
+	}
+	return true
 }
 
 const (

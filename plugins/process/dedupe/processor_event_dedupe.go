@@ -158,7 +158,7 @@ func newProcessor(parsed *service.ParsedConfig, res *service.Resources, stores *
 	if err != nil {
 		return nil, err
 	}
-	cluster, err := logOf(parsed, rawURL)
+	cluster, err := logOf(parsed, urls)
 	for _, url := range urls {
 		if err == nil {
 			_, err = newStore(url, ttl, timeout, res.Logger()) // of its URL: it is not touched

@@ -138,7 +138,9 @@ func (p *pairing) take(ctx context.Context, o lake.Object, rows *lake.Rows,
 			last = r
 		}
 		if len(p.rows) >= p.batch {
-			if err := p.pair(ctx); err != nil {
+			if err := p.pair(ctx); errors.Is(err, lake.ErrNotFound) { // of events: it is not this object that has gone
+				return last, errors.New(err.Error())
+			} else if err != nil {
 				return last, err
 			}
 		}
