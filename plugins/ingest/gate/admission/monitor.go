@@ -97,6 +97,11 @@ func (m *Monitor) run() {
 		}()
 		r, err := m.measure(ctx, time.Now())
 		cancel()
+		select {
+		case <-m.stop: // whatever it found: Close ended it
+			return
+		default:
+		}
 		switch {
 		case err != nil && !failing:
 			m.log.Warnf("the backlog cannot be measured, the last decision about it stands: %v", m.conf.Cluster.Explain(err))
