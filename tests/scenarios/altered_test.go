@@ -14,7 +14,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// answer posts one event and returns the reply.
+// answer posts one event to the gate with the fleet's key and returns status and body.
 func (s *system) answer(body string) (status int, reply string) {
 	s.t.Helper()
 	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, "http://"+s.addresses[0]+"/v1/events",
@@ -36,8 +36,8 @@ func (s *system) answer(body string) (status int, reply string) {
 	return resp.StatusCode, string(raw)
 }
 
-// Someone masks a field before the log and forgets `root = this`. No device is
-// told that such an event is kept, and its own bytes can still be brought in.
+// A mapping before the log that forgets `root = this` drops the rest of the event. The gate must answer such an event
+// with 400, store a dead letter with the original bytes, and a redrive must bring the original in.
 func TestEventLog_AMaskThatForgetsTheRestLosesNothing(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t)
@@ -66,7 +66,7 @@ func TestEventLog_AMaskThatForgetsTheRestLosesNothing(t *testing.T) {
 	if out, err := s.weir("lint", ingest); err == nil || !strings.Contains(err.Error(), "root = this") {
 		t.Errorf("lint says %s, %v", out, err)
 	}
-	mask(`root = if this.diagnostics.user == "ada" { {"diagnostics": {"user": "***"}} }` + // of some events alone
+	mask(`root = if this.diagnostics.user == "ada" { {"diagnostics": {"user": "***"}} }` + // only some events
 		"'\n    - label: hold\n      mapping: '" + `root = if this.metrics.cpu_temp.or(0) > 500 { throw("quarantine: too hot") }`)
 	s.start()
 	s.ready()
@@ -96,8 +96,8 @@ func TestEventLog_AMaskThatForgetsTheRestLosesNothing(t *testing.T) {
 	s.reconcile()
 }
 
-// reviewed holds an event that a config finds suspicious: it is discarded, which
-// keeps it from a redrive, and then released, which brings it in.
+// reviewed sends an event that a config quarantines. A discard keeps its dead letter from a redrive; a later release
+// stores the event. Both acts are in the audit log, and a released dead letter cannot be discarded.
 func (s *system) reviewed(hot string) {
 	s.t.Helper()
 	hot = strings.Replace(hot, `"event_id":"`, `"event_id":"`+uuid.NewString()+`","was":"`, 1)

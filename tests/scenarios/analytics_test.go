@@ -10,8 +10,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// whatPeopleDo runs the commands of docs/analytics.md in their order, on a weir
-// whose ingest stream takes events about people.
+// whatPeopleDo runs the commands of docs/analytics.md in their order, on a weir whose ingest stream takes user
+// events.
 func (s *system) whatPeopleDo() {
 	s.t.Helper()
 	raw, err := os.ReadFile(repo("docs/analytics.md"))
@@ -36,7 +36,7 @@ func (s *system) whatPeopleDo() {
 	}
 }
 
-// shuttingOut are rules that block a device, and a user, by one event.
+// shuttingOut is a rule set with one rule that blocks a device and one that blocks a user, each after a single event.
 const shuttingOut = `rules:
   - name: refused_card
     key: [device_id]
@@ -51,8 +51,8 @@ const shuttingOut = `rules:
     block_user: who
 `
 
-// shutsOut has a rule block a device: soon after the event its next ones are refused,
-// and no other device's, until the block is lifted. A user is blocked on all devices.
+// shutsOut checks that a rule blocks a device: soon after the triggering event its next events are refused, those of
+// other devices are not, and lifting the block ends that. A blocked user is refused on every device.
 func (s *system) shutsOut() {
 	s.t.Helper()
 	s.rules("put", s.file("shut.yaml", shuttingOut), "--activate")
@@ -67,7 +67,7 @@ func (s *system) shutsOut() {
 		return reply
 	}
 	send := func(device, kind string) string { return by(`{}`, device, kind) }
-	s.until("the device is blocked", func() bool { // the partition may take the rule up with a later batch
+	s.until("the device is blocked", func() bool { // a partition applies a new version from a later batch on
 		reply := send("thief-1", "card_refused")
 		blocked := strings.Contains(reply, `"status":403,"code":"blocked"`)
 		if !blocked && !strings.Contains(reply, `"accepted":1`) {

@@ -10,14 +10,14 @@ import (
 	"time"
 )
 
-// balancer passes connections on to gates in turn, as the one in front of a cluster
-// does: it asks each at /ready, and goes by what that says some time later.
+// balancer distributes TCP connections over gates in turn, like the load balancer in front of a cluster. It polls
+// /ready of each gate and reacts to a change only after the delay late.
 type balancer struct {
 	addr string
 	late time.Duration
 
 	mu    sync.Mutex
-	in    map[string]bool // gates that connections go to
+	in    map[string]bool // gates that get connections
 	turns int
 }
 
@@ -45,10 +45,11 @@ func newBalancer(t *testing.T, late time.Duration, gates ...string) *balancer {
 	return b
 }
 
-// watch notices what a gate says once it has said so for long enough.
+// watch polls a gate until over is closed. It adds or removes the gate once its state has differed from the current
+// one for b.late.
 func (b *balancer) watch(gate string, over chan struct{}) {
 	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
-	var since time.Time // when it began to say otherwise
+	var since time.Time // start of the current difference
 	for {
 		resp, err := client.Get("http://" + gate + "/ready")
 		ready := err == nil && resp.StatusCode == http.StatusOK
@@ -73,14 +74,14 @@ func (b *balancer) watch(gate string, over chan struct{}) {
 	}
 }
 
-// takes tells whether connections go to a gate.
+// takes reports whether a gate gets connections.
 func (b *balancer) takes(gate string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.in[gate]
 }
 
-// pick is the next gate, "" if there is none.
+// pick returns the next gate, or "" if there is none.
 func (b *balancer) pick() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -98,12 +99,12 @@ func (b *balancer) pick() string {
 	return gates[b.turns%len(gates)]
 }
 
-// serve is one connection; either end is the end of both.
+// serve copies between a client and a gate until either side closes.
 func (b *balancer) serve(from net.Conn) {
 	defer from.Close()
 	to, err := net.Dial("tcp", b.pick())
 	if err != nil {
-		return // a client sees a connection that was closed, as it would of any balancer
+		return // the client sees a closed connection, as with any balancer that has no backend
 	}
 	defer to.Close()
 	done := make(chan struct{}, 2)

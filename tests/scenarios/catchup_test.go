@@ -16,9 +16,9 @@ import (
 	_ "modernc.org/sqlite"
 )
 
-// The rollup store takes nothing for a while. Events are taken in and stored
-// raw as before, the log holds what waits, and when the store is back, what
-// waits is counted several times faster than events come, with no hand at it.
+// The rollup store is locked for a while. Meanwhile events are accepted and stored raw as before, and the log keeps
+// the backlog. Once the store is back, the rollups catch up at least twice as fast as events arrive, without
+// intervention.
 func TestCatchup_RollupsCatchUpAfterTheirStoreWasAway(t *testing.T) {
 	s := newSystem(t)
 	s.start()
@@ -27,7 +27,7 @@ func TestCatchup_RollupsCatchUpAfterTheirStoreWasAway(t *testing.T) {
 	const (
 		rate = 1500
 		away = 15 * time.Second
-		few  = 5 * rate // records that are on their way when all is well: what 5 s bring
+		few  = 5 * rate // the lag of a healthy system: the records of 5 s
 	)
 	devices, wait := s.fleet("--devices", "300", "--rate", fmt.Sprint(rate), "--duration", "1h", "--batch", "50",
 		"--connections", "8",
@@ -70,14 +70,14 @@ func TestCatchup_RollupsCatchUpAfterTheirStoreWasAway(t *testing.T) {
 	s.reconcile()
 }
 
-// lockDatabase takes the lock that every writer needs, until it is released.
+// lockDatabase takes SQLite's exclusive lock, which every writer needs, until release is called.
 func lockDatabase(t *testing.T, path string) (release func()) {
 	t.Helper()
 	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(20000)")
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { db.Close() }) // ends the lock too, when the test has failed
+	t.Cleanup(func() { db.Close() }) // also ends the lock when the test fails
 	conn, err := db.Conn(context.Background())
 	if err != nil {
 		t.Fatal(err)
@@ -93,7 +93,7 @@ func lockDatabase(t *testing.T, path string) (release func()) {
 	}
 }
 
-// lagOf tells how many records a group has before it.
+// lagOf returns a function that reads how many records a consumer group has not committed yet.
 func lagOf(t *testing.T, s *system) func(group string) int64 {
 	t.Helper()
 	client, err := kgo.NewClient(s.brokerOptions()...)
@@ -116,7 +116,7 @@ func lagOf(t *testing.T, s *system) func(group string) int64 {
 	}
 }
 
-// memory is what the running weir has resident.
+// memory returns the resident memory (VmRSS) of the running weir, as text.
 func (s *system) memory() string {
 	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.up.Process.Pid))
 	if err != nil {

@@ -11,9 +11,9 @@ import (
 	"github.com/google/uuid"
 )
 
-// Claims that outlive their log: its folder is emptied, and an event of the old
-// log is sent again. In the new log it is another event's turn to lie where the
-// old claim says, so a claim that counted would lose the event.
+// Claims outlive their log: the log's folder is emptied, and an event of the old log is sent again. In the new log,
+// another event has the coordinates that the old claim names. If that claim still counted, the event sent again would
+// be taken for a duplicate and lost.
 func TestClaims_OutliveTheLog(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t)
@@ -29,12 +29,11 @@ func TestClaims_OutliveTheLog(t *testing.T) {
 	s.ready()
 	s.post(y)
 	s.post(x)
-	s.post(x) // and now it is a duplicate
+	s.post(x) // now a duplicate
 	s.verified(y, x, x)
 }
 
-// forgetLog empties the log of a stopped weir, and what is stored of it. Claims
-// and dead letters stay.
+// forgetLog deletes the log of a stopped weir, and its raw store and rollups. Claims and dead letters stay.
 func (s *system) forgetLog() {
 	s.t.Helper()
 	left, err := filepath.Glob(filepath.Join(s.data, "rollups.*"))
@@ -53,8 +52,8 @@ func oneEvent(device string) string {
 		uuid.NewString(), device, time.Now().UTC().Format(time.RFC3339))
 }
 
-// verified runs both proofs on what the log was sent: its own, and the one from a
-// journal.
+// verified writes a journal in which every given event was accepted, and runs both proofs: weir reconcile, and
+// verify.py with that journal.
 func (s *system) verified(sent ...string) {
 	s.t.Helper()
 	journal, now := filepath.Join(s.dir, "sent.jsonl"), time.Now().UTC().Format(time.RFC3339Nano)

@@ -21,10 +21,9 @@ import (
 	"weir/tests/integration/require"
 )
 
-// The same stream configs against Kafka, PostgreSQL, Redis and S3, each stream
-// in processes of its own. While a fleet sends, each store is cut off for a
-// while and slow for a while, ingest loses sight of Kafka, Kafka stands still,
-// consumers join, leave and are killed.
+// The shipped stream configs against Kafka, PostgreSQL, Redis and S3, each stream in processes of its own. While a
+// fleet sends, each store is cut off for a while and then slow for a while, ingest loses its connection to Kafka,
+// Kafka is paused, and consumers join, leave and are killed.
 func TestCluster_LosesNothingInOutagesAndRebalances(t *testing.T) {
 	c := newCluster(t)
 	ingest := c.run("ingest", "ingest")
@@ -61,12 +60,12 @@ func TestCluster_LosesNothingInOutagesAndRebalances(t *testing.T) {
 	for _, p := range []*proxy{c.redis, c.postgres, c.s3} {
 		p.slowDown(0)
 	}
-	raw[0].kill() // its partitions go to the other
+	raw[0].kill() // the other takes over its partitions
 	rollup[0].kill()
 	pause(3 * time.Second)
 	raw[0].start()
 	rollup[0].start()
-	c.run("rollup-3", "rollup").ready() // a third joins and leaves in order
+	c.run("rollup-3", "rollup").ready() // a third member joins, then leaves by a clean stop
 	pause(3 * time.Second)
 	c.nodes["rollup-3"].stop()
 	c.stopKafka(4 * time.Second)
@@ -96,10 +95,10 @@ func TestCluster_LosesNothingInOutagesAndRebalances(t *testing.T) {
 	}
 }
 
-// cluster is weir on real servers, through proxies where they can be cut off.
+// cluster is weir on real servers; those that a test cuts off are behind proxies.
 type cluster struct {
 	t                        *testing.T
-	sys                      *system // the binary, its scratch and its journal
+	sys                      *system // the binary, the scratch folder and the journals
 	brokers                  string
 	redis, postgres, s3      *proxy
 	kafka                    *proxy // between ingest and the broker
@@ -155,7 +154,7 @@ func mustParse(t *testing.T, s string) *url.URL {
 	return u
 }
 
-// clearTopics deletes what an earlier test has left: topics, and the groups on them.
+// clearTopics deletes the topics and consumer groups that an earlier test left, and waits until they are gone.
 func clearTopics(t *testing.T, brokers string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -176,7 +175,7 @@ func clearTopics(t *testing.T, brokers string) {
 		if err == nil {
 			break
 		}
-		if ctx.Err() != nil { // a broker that has just started has no coordinator yet
+		if ctx.Err() != nil { // a broker that has just started has no group coordinator yet
 			t.Fatalf("deleting consumer groups: %v", err)
 		}
 		time.Sleep(100 * time.Millisecond)
@@ -186,7 +185,7 @@ func clearTopics(t *testing.T, brokers string) {
 		if err == nil && !slices.ContainsFunc(names, left.Has) {
 			return
 		}
-		if ctx.Err() != nil { // the deletion takes its time
+		if ctx.Err() != nil { // deletion is asynchronous
 			t.Fatalf("the topics are still there after their deletion: %v", err)
 		}
 		time.Sleep(100 * time.Millisecond)
@@ -222,7 +221,7 @@ func flush(t *testing.T, at string) {
 	}
 }
 
-// stopKafka lets the broker stand still for a while, its connections open.
+// stopKafka pauses the broker (SIGSTOP) for d; its connections stay open.
 func (c *cluster) stopKafka(d time.Duration) {
 	c.t.Helper()
 	c.server("pause", "kafka")
@@ -230,7 +229,7 @@ func (c *cluster) stopKafka(d time.Duration) {
 	c.server("resume", "kafka")
 }
 
-// server does to a server what servers.sh can.
+// server runs tests/integration/servers.sh VERB NAME.
 func (c *cluster) server(verb, name string) {
 	c.t.Helper()
 	cmd := exec.Command(repo("tests/integration/servers.sh"), verb, name)

@@ -19,12 +19,10 @@ import (
 	"weir/tests/integration/require"
 )
 
-// The cluster profile of docker-compose.yml, without containers: each weir of it
-// is a process with the command and the environment that Compose makes of the file,
-// and nothing else. Only names of servers, buckets and ports are replaced. The
-// topics are made; each process is ready by its own health check; both gates take
-// events; the proof and the check of the journals find nothing; all stop in order.
-// From the start to the end nobody complains, and nothing is set that nobody reads.
+// The cluster profile of docker-compose.yml without containers: each weir service runs as a process with exactly the
+// command and environment that docker-compose derives from the file. Only server names, buckets and ports are
+// replaced. The test creates the topics, waits for each service's own health check, sends events through both gates,
+// runs both proofs, and stops all processes. No process may log a warning or an error on the way.
 func TestCompose_TheClusterProfileRunsAsItIsWritten(t *testing.T) {
 	p := newComposed(t)
 	c := p.c
@@ -57,7 +55,7 @@ func TestCompose_TheClusterProfileRunsAsItIsWritten(t *testing.T) {
 	p.watched(names)
 
 	complaint := regexp.MustCompile(`level=(warning|error|WARN)|^warning:`)
-	for _, name := range names { // docker compose stops all at once
+	for _, name := range names { // as docker compose does: all at once
 		if err := p.nodes[name].cmd.Process.Signal(syscall.SIGTERM); err != nil {
 			t.Fatalf("stopping %s: %v", name, err)
 		}
@@ -80,7 +78,7 @@ func TestCompose_TheClusterProfileRunsAsItIsWritten(t *testing.T) {
 		for line := range strings.Lines(string(said)) {
 			switch {
 			case !complaint.MatchString(line):
-			case strings.Contains(line, "deadline exceeded"), strings.Contains(line, "timeout"): // the machine is busy
+			case strings.Contains(line, "deadline exceeded"), strings.Contains(line, "timeout"): // a busy machine, not a fault
 				t.Logf("%s found a server slow: %s", name, line)
 			default:
 				t.Errorf("%s complains in a clean run: %s", name, line)
@@ -89,16 +87,16 @@ func TestCompose_TheClusterProfileRunsAsItIsWritten(t *testing.T) {
 	}
 }
 
-// composed is what docker-compose.yml makes of weir, on servers of the tests.
+// composed holds the weir services of docker-compose.yml and the processes that run them on the test servers.
 type composed struct {
 	c        *cluster
 	t        *testing.T
 	services map[string]composeService
 	nodes    map[string]*node
-	places   []string // what is replaced, each followed by what is put there
+	places   []string // pairs for strings.NewReplacer: a name in the file, and its replacement
 }
 
-// composeService is a weir in a container, as Compose understands the file.
+// composeService is a service with weir's image, as docker-compose resolves it.
 type composeService struct {
 	Image       string
 	Command     []string
@@ -109,7 +107,7 @@ type composeService struct {
 func newComposed(t *testing.T) *composed {
 	t.Helper()
 	c := newCluster(t)
-	clearTopics(t, c.brokers) // the file makes its own
+	clearTopics(t, c.brokers) // the file's own service creates them
 	p := &composed{c: c, t: t, nodes: map[string]*node{}}
 	secrets := filepath.Join(c.sys.dir, "compose.env")
 	if err := os.WriteFile(secrets, []byte("POSTGRES_PASSWORD=of-postgres\nREDIS_PASSWORD=of-redis\nS3_SECRET="+
@@ -118,7 +116,7 @@ func newComposed(t *testing.T) *composed {
 	}
 	compose := exec.Command(filepath.Join(filepath.Dir(require.Python(t, repo("."))), "docker-compose"),
 		"--env-file", secrets, "--file", repo("docker-compose.yml"), "--profile", "cluster", "config", "--format", "json")
-	compose.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + c.sys.dir} // a shell's variables come before a file's
+	compose.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + c.sys.dir} // the shell's override a file's
 	raw, err := compose.Output()
 	if err != nil {
 		t.Fatalf("docker-compose config: %v", err)
@@ -136,7 +134,7 @@ func newComposed(t *testing.T) *composed {
 		case !strings.HasPrefix(s.Image, "weir:"): // a server
 		case err != nil:
 			t.Fatalf("service %s: %v", name, err)
-		case len(s.Command) > 0: // all but weir alone
+		case len(s.Command) > 0: // all but the standalone service
 			p.services[name] = s
 		}
 	}
@@ -151,7 +149,7 @@ func newComposed(t *testing.T) *composed {
 	return p
 }
 
-// command is one of a service's binary in its environment.
+// command returns a weir command in the environment and working directory of a service.
 func (p *composed) command(name string, args ...string) *exec.Cmd {
 	p.t.Helper()
 	places := p.places
@@ -166,7 +164,7 @@ func (p *composed) command(name string, args ...string) *exec.Cmd {
 		args[i] = replace.Replace(args[i])
 	}
 	cmd := exec.Command(p.c.sys.bin, args...)
-	cmd.Dir = filepath.Join(p.c.sys.dir, name) // as the volume of a container
+	cmd.Dir = filepath.Join(p.c.sys.dir, name) // instead of the container's volume
 	if err := os.MkdirAll(cmd.Dir, 0o700); err != nil {
 		p.t.Fatal(err)
 	}
@@ -205,8 +203,8 @@ func (p *composed) start(name string) {
 	})
 }
 
-// watched waits until a Prometheus with the file's config has asked each weir, and
-// no rule has called anybody.
+// watched waits until a Prometheus with the shipped config has scraped every weir, and fails if an alert with the
+// severity page fires.
 func (p *composed) watched(names []string) {
 	p.t.Helper()
 	config, err := os.ReadFile(repo("deploy/prometheus/prometheus.yml"))
@@ -220,14 +218,14 @@ func (p *composed) watched(names []string) {
 	by := p.c.sys.prometheusBy(strings.NewReplacer(places...).Replace(string(config)))
 	p.c.sys.until("Prometheus has not found each weir up", func() bool {
 		return by.answers(fmt.Sprintf(`sum(up{job="weir"}) == %d`, len(names))) && !by.answers(`up{job="weir"} == 0`) &&
-			by.answers(`count(weir:request_errors:ratio_rate5m)`) // a rule that was evaluated, of requests before it: 0 of 0
+			by.answers(`count(weir:request_errors:ratio_rate5m)`) // a recording rule has a value, even if NaN of 0 requests
 	})
 	if by.answers(`ALERTS{severity="page", alertstate="firing"}`) {
 		p.t.Error("a clean run pages somebody")
 	}
 }
 
-// healthy waits until the service's own health check says so, of all streams.
+// healthy waits until the service's own health check succeeds with all streams made.
 func (p *composed) healthy(name string) {
 	p.t.Helper()
 	n, test := p.nodes[name], p.services[name].Healthcheck.Test
@@ -241,7 +239,7 @@ func (p *composed) healthy(name string) {
 			p.t.Fatalf("%s ended by itself: %v", name, err)
 		default:
 		}
-		made := n.made() // before it is asked: those that are made are all that there are
+		made := n.made() // read before the check: a check that follows covers every stream
 		return p.command(name, test[2:]...).Run() == nil && made
 	})
 }

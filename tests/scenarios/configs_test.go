@@ -10,8 +10,7 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// Every list of processors in a stream is the target of a config test, itself
-// or within a longer one.
+// Every list of processors in a stream config is the target of a config test, alone or as a part of a longer target.
 func TestConfigs_EveryProcessorChainIsTested(t *testing.T) {
 	var tests strings.Builder
 	for _, path := range glob(t, repo("tests/configs/*.yaml")) {

@@ -14,7 +14,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// answers are what the commands of each page must print, in their order.
+// answers returns, for each page, the text that the output of each of its commands must contain, in order.
 func answers() map[string][]string {
 	return map[string][]string{
 		"replay.md": {
@@ -40,7 +40,7 @@ func answers() map[string][]string {
 	}
 }
 
-// others are the pages whose commands their own tests run, Docker, or a cluster.
+// others lists the pages whose commands are run by tests of their own, or need Docker or a cluster.
 func others() []string {
 	return []string{"schema-evolution.md", "erasure.md", "retention.md", "secured-kafka.md", "deploy.md",
 		"kubernetes.md", "traces.md", "restore.md", "user-events.md", "analytics.md", "enrich.md"}
@@ -54,8 +54,7 @@ func shell(text string) []string {
 	return out
 }
 
-// The commands of the docs are run as they stand, one after the other, with
-// this test's addresses and times in place of theirs.
+// The commands of the docs run as they are printed, one after another; only addresses and times are replaced.
 func TestDocs_TheCommandsOfTheDocsWork(t *testing.T) {
 	s := newSystem(t)
 	s.start()
@@ -70,7 +69,7 @@ func TestDocs_TheCommandsOfTheDocsWork(t *testing.T) {
 	if err := os.Symlink(s.bin, filepath.Join(bin, "weir")); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Symlink(repo("docs"), filepath.Join(s.dir, "docs")); err != nil { // as in a clone
+	if err := os.Symlink(repo("docs"), filepath.Join(s.dir, "docs")); err != nil { // as in a checkout
 		t.Fatal(err)
 	}
 	began := time.Now()
@@ -107,8 +106,7 @@ func TestDocs_TheCommandsOfTheDocsWork(t *testing.T) {
 	}
 }
 
-// answered runs a command until it succeeds with an answer that holds what is
-// wanted: what was just sent may not be there yet.
+// answered runs a command until it succeeds with output that contains want: what was just sent may not be stored yet.
 func (s *system) answered(command, want string, env []string) {
 	s.t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(500 * time.Millisecond) {
@@ -124,8 +122,8 @@ func (s *system) answered(command, want string, env []string) {
 	}
 }
 
-// somethingOfAll makes what the docs speak of: stored events, one too hot, an
-// event that schemas refuse, and one that none of them knows.
+// somethingOfAll sends the data that the docs refer to: a normal event, two that are too hot, one of a firmware that
+// no schema knows, and one that violates its schema.
 func (s *system) somethingOfAll() {
 	s.t.Helper()
 	now := time.Now().UTC()
@@ -150,7 +148,7 @@ func (s *system) somethingOfAll() {
 	}
 }
 
-// subject is the id that the commands of a page call ID.
+// subject returns the value of $ID in the commands of a page.
 func (s *system) subject(page string) string {
 	s.t.Helper()
 	switch page {

@@ -16,15 +16,14 @@ import (
 	"github.com/google/uuid"
 )
 
-// Nobody but the user that runs weir reads or writes anything of a data
-// directory: not after a first run, not while it runs, and not after a run on
-// one that an older weir has left open.
+// No file of a data directory is accessible to group or others: not while weir runs, not after a run, and not after a
+// run on a directory that an older weir left with open permissions.
 func TestDataDir_IsItsUsersAlone(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t)
 	s.start()
 	s.ready()
-	s.createKey() // as early as can be: the first keys are made all the same
+	s.createKey() // before the first keys exist: they are created all the same
 	s.greeted(1)
 	_, wait := s.fleet("--devices", "5", "--rate", "50", "--duration", "2s", "--malformed", "5")
 	wait()
@@ -33,7 +32,7 @@ func TestDataDir_IsItsUsersAlone(t *testing.T) {
 	s.stop()
 	s.closed("after a run")
 
-	// What an older weir leaves: everything open, no password, no login at its broker.
+	// The state that an older weir leaves: open permissions, no password, no login at its broker.
 	for _, name := range []string{"broker.password", "first-fleet.key", "first-admin.key"} {
 		if err := os.Remove(filepath.Join(s.data, name)); err != nil {
 			t.Fatal(err)
@@ -61,13 +60,13 @@ func TestDataDir_IsItsUsersAlone(t *testing.T) {
 	s.closed("after a proof of what does not run")
 }
 
-// closed walks the data directory.
+// closed fails if any file of the data directory is accessible to group or others.
 func (s *system) closed(when string) {
 	s.t.Helper()
 	files := 0
 	err := filepath.WalkDir(s.data, func(path string, d fs.DirEntry, err error) error {
 		if os.IsNotExist(err) {
-			return nil // it runs: files come and go
+			return nil // deleted meanwhile by the running weir
 		}
 		if err != nil {
 			return err
@@ -90,7 +89,7 @@ func (s *system) closed(when string) {
 	}
 }
 
-// The first keys are no lines of a log.
+// Without a terminal, the first keys go to files and not to the log; the log names the files. A restart keeps them.
 func TestFirstKeys_GoToFilesWhereNoTerminalIs(t *testing.T) {
 	s := newSystem(t)
 	s.start()
@@ -134,9 +133,8 @@ func TestFirstKeys_GoToFilesWhereNoTerminalIs(t *testing.T) {
 	}
 }
 
-// A process of this machine that does not know the password neither forges an
-// event past the gate nor reads one; a stream beside 'weir up', started as
-// configs/standalone.env says, takes part.
+// A local process without the password can neither write events into the broker, past the gate, nor read any. A
+// stream that is started beside 'weir up' with configs/standalone.env can write.
 func TestBroker_LetsInWhoKnowsThePasswordOnly(t *testing.T) {
 	s := newSystem(t)
 	s.start()
@@ -176,7 +174,7 @@ output:
 		t.Fatal(err)
 	}
 	cmd := exec.Command(s.bin, "run", "-e", env, config)
-	cmd.Dir = s.dir // where the profile's data/ is
+	cmd.Dir = s.dir // the profile's data/ is relative to it
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -193,8 +191,8 @@ output:
 	}
 }
 
-// A patch runs in a process of its own, which the binary starts: it repairs, and
-// one that would take all memory takes its job with it, and nothing else.
+// A patch runs in a child process with bounded memory: a valid patch repairs the event, and one that needs too much
+// memory fails alone, without harm to weir.
 func TestRedrive_PatchIsBounded(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t)
@@ -241,7 +239,7 @@ func TestRedrive_PatchIsBounded(t *testing.T) {
 	s.stop()
 }
 
-// Bytes of devices reach the terminals of people only as text.
+// Control characters in what devices sent reach a terminal only as escaped text.
 func TestReplay_ShowsDeadLettersAsText(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t)
@@ -256,7 +254,7 @@ func TestReplay_ShowsDeadLettersAsText(t *testing.T) {
 			t.Fatalf("answered %d: %v", status, err)
 		}
 	}
-	// until the dead letters are stored
+	// the dead letters may not be stored yet
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(200 * time.Millisecond) {
 		cmd := exec.Command(s.bin, "replay", "--data", s.data, "--mode", "redrive", "--dry-run", "--reason", "a\x1b[31m",
 			"--patch", `root.x = throw("no\u001b[31m")`)

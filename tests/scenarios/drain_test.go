@@ -19,11 +19,9 @@ import (
 	"github.com/google/uuid"
 )
 
-// Clients with keep-alive connections send 500 events a second and more; weir
-// is stopped with SIGTERM in the middle, four times. Each request gets a status,
-// or finds the port closed before it has sent anything: none is left without a
-// verdict. /ready says 503 while events are still taken. What was acknowledged
-// is all there afterwards, and nothing is unexplained.
+// Clients with keep-alive connections send at least 500 events a second while weir is stopped with SIGTERM, four
+// times. Every request gets a status, or finds the port closed before it has sent anything. /ready answers 503 while
+// events are still accepted. Every accepted event is stored, and reconcile explains every record.
 func TestDrain_NoRequestGoesWithoutAVerdict(t *testing.T) {
 	s := newSystem(t)
 	s.env = []string{"WEIR_DRAIN=2s"}
@@ -65,7 +63,7 @@ func TestDrain_NoRequestGoesWithoutAVerdict(t *testing.T) {
 	s.stop()
 }
 
-// A second SIGTERM ends the wait: the rest of the stop is as clean.
+// A second SIGTERM ends the drain delay; the rest of the stop is as clean as without it.
 func TestDrain_ASecondSignalEndsTheWait(t *testing.T) {
 	s := newSystem(t)
 	s.env = []string{"WEIR_DRAIN=10m"}
@@ -75,12 +73,12 @@ func TestDrain_ASecondSignalEndsTheWait(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.unready()
-	time.Sleep(time.Second) // the engine has said that it waits
+	time.Sleep(time.Second) // the engine logs that it waits
 	s.stop()
 }
 
-// Who gives a process less time than it takes kills it while it still takes events:
-// what it has acknowledged until then is stored and counted once.
+// An orchestrator that gives weir too little time kills it during the drain delay, while it still accepts events.
+// What it acknowledged until then is stored and counted once.
 func TestDrain_AKillInTheWaitLosesNothing(t *testing.T) {
 	s := newSystem(t)
 	s.env = []string{"WEIR_DRAIN=10m"}
@@ -111,7 +109,7 @@ func TestDrain_AKillInTheWaitLosesNothing(t *testing.T) {
 	s.reconcile()
 }
 
-// unready waits until the gate says that it stops, while it serves.
+// unready waits until the gate's /ready answers 503. The gate must keep serving meanwhile.
 func (s *system) unready() {
 	s.t.Helper()
 	s.until("/ready is not 503 after SIGTERM", func() bool {
@@ -124,10 +122,10 @@ func (s *system) unready() {
 	})
 }
 
-// drainLoad is clients that post without a pause of more than 100 ms.
+// drainLoad is a set of clients that each post two events, pause for 100 ms, and post again.
 type drainLoad struct {
 	s                         *system
-	at                        string // of the gate
+	at                        string // address of the gate
 	client                    *http.Client
 	term, over, unready       atomic.Bool
 	accepted, refused, closed atomic.Int64
@@ -170,8 +168,8 @@ func (l *drainLoad) end() {
 	l.client.CloseIdleConnections()
 }
 
-// post sends two events. It has no GetBody, so that the transport does not hide
-// a connection that was closed by sending once more on another.
+// post sends two events. The request has no GetBody: with one, the transport would hide a closed connection by
+// sending the request again on another.
 func (l *drainLoad) post(device int) {
 	var events []map[string]any
 	for range 2 {

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// The shipped profile, with its relative places, serves a stream that runs beside
-// `weir up`, as configs/standalone.env says.
+// A single stream runs beside `weir up` with the shipped profile and its relative paths, as configs/standalone.env
+// says.
 func TestEngine_OneStreamRunsBesideUp(t *testing.T) {
 	s := newSystem(t)
 	s.start()
@@ -24,7 +24,7 @@ func TestEngine_OneStreamRunsBesideUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	raw = bytes.ReplaceAll(raw, []byte("127.0.0.1:9092"), []byte(s.addresses[3]))
-	raw = bytes.ReplaceAll(raw, []byte("pebble://data/claims"), []byte("memory://")) // weir up holds those
+	raw = bytes.ReplaceAll(raw, []byte("pebble://data/claims"), []byte("memory://")) // locked by weir up
 	profile := filepath.Join(s.dir, "standalone.env")
 	if err := os.WriteFile(profile, raw, 0o600); err != nil {
 		t.Fatal(err)
@@ -39,7 +39,7 @@ func TestEngine_OneStreamRunsBesideUp(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		ready := false // its input and its output are connected
+		ready := false // input and output are connected
 		for deadline := time.Now().Add(time.Minute); !ready && time.Now().Before(deadline); {
 			if resp, err := http.Get("http://" + ops + "/ready"); err == nil {
 				ready = resp.StatusCode == http.StatusOK
@@ -55,7 +55,7 @@ func TestEngine_OneStreamRunsBesideUp(t *testing.T) {
 	s.stop()
 }
 
-// The engine's commands know weir's components and profiles.
+// The engine's own commands know weir's components and profiles.
 func TestEngine_CommandsKnowTheDistribution(t *testing.T) {
 	s := newSystem(t)
 	for _, args := range [][]string{

@@ -18,7 +18,7 @@ import (
 	"weir/tests/integration/require"
 )
 
-// look is a look-up over HTTP, as the ingest and the replays have it.
+// look returns the YAML of an HTTP look-up, as the ingest and replay streams use it.
 func look(name, key, url, indent string) string {
 	return strings.ReplaceAll(fmt.Sprintf(`    - name: %s
       key: ${! %s }
@@ -29,7 +29,7 @@ func look(name, key, url, indent string) string {
 `, name, key, name, name, url), "\n", "\n"+indent)
 }
 
-// lookingUp puts look-ups into the ingest and the replays of events about people.
+// lookingUp adds look-ups to the ingest and replay streams of user events.
 func (s *system) lookingUp(url string) {
 	s.t.Helper()
 	for file, at := range map[string][2]string{"user_ingest.yaml": {"    # before validate:", "    "},
@@ -43,7 +43,7 @@ func (s *system) lookingUp(url string) {
 		add := at[1] + "- label: enrich\n" + at[1] + "  enrich:\n" + at[1] + "    lookups:\n" +
 			indent + look("profile", "this.device_id", url+"/profile", indent) +
 			look("place", "this.context.ip", url+"/place", indent)
-		add = strings.TrimRight(add, " ") // the last look-up ends a line
+		add = strings.TrimRight(add, " ") // the insertion ends with a line break
 		text := strings.Replace(string(raw), at[0], add+at[0], 1)
 		if text == string(raw) {
 			s.t.Fatalf("%s says nowhere where look-ups go", file)
@@ -54,11 +54,10 @@ func (s *system) lookingUp(url string) {
 	}
 }
 
-// Profiles are away while events about people come in: they are stored without. When
-// profiles are back, a job asks again, and is killed half way: each event is enriched
-// once and counted once, what is personal in the answers is masked, and what went by an
-// address is said to be out of reach. Run again it changes nothing. The command is that
-// of docs/enrich.md.
+// The profile service is down while user events come in: they are stored without profiles. Once it is back, an enrich
+// job asks again and is killed half way. Each event is enriched once and counted once, personal data in the answers
+// is masked, and a look-up whose key (an IP address) was not stored is reported as such. A second run changes
+// nothing. The command is that of docs/enrich.md.
 func TestEnrich_LookUpsThatFailedAreAskedLaterOnce(t *testing.T) {
 	t.Parallel()
 	const events = 5000
