@@ -11,8 +11,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// Names of a person, as privacy leaves them: a user's and two anonymous ones; and an
-// anonymous one that an app made up.
+// Identifiers of one person as the privacy processor leaves them: a user id, two anonymous ids, and an anonymous id
+// that an app chose itself. bob is another person.
 const (
 	ann   = "pii-field-k1-annannannann"
 	annAt = "pii-field-k1-annphoneann"
@@ -21,7 +21,7 @@ const (
 	bob   = "pii-field-k1-bobbobbobbob"
 )
 
-// noting has the raw stream note who is who.
+// noting adds the identity processor to the raw stream, so that weir records which identifiers belong together.
 func (s *system) noting() {
 	s.t.Helper()
 	for _, dir := range []string{"configs", "schemas", "bloblang"} {
@@ -44,9 +44,8 @@ func (s *system) noting() {
 	}
 }
 
-// people has two persons in a fleet of theirs: one who signed in on two devices, and has a
-// third of which everything is refused, and a neighbour. It returns all names of the
-// first, devices too.
+// people creates a fleet with two persons. The first signed in on two devices and uses a third whose events are all
+// refused; the second is a neighbour. It returns all identifiers of the first person, devices included.
 func (s *system) people() []string {
 	s.t.Helper()
 	out, err := s.weir("keys", "create", "--fleet", "shop", "--scope", "ingest,query,operate", "--data", s.data)
@@ -58,9 +57,9 @@ func (s *system) people() []string {
 		{"phone-77", `"anonymous_id":"` + annAt + `","id":"` + ann + `"`},
 		{"tablet-77", `"anonymous_id":"` + annOn + `","id":"` + ann + `"`}, {"laptop-78", `"id":"` + bob + `"`},
 		{"phone-77", `"anonymous_id":"` + annIs + `","id":"` + ann + `"`}, {"watch-77", `"anonymous_id":"` + annIs + `"`}} {
-		for _, firmware := range []string{"2.0.0", "7.0.1"} { // of which nobody knows the other
+		for _, firmware := range []string{"2.0.0", "7.0.1"} { // no schema knows the second
 			if user[0] == "watch-77" && firmware == "2.0.0" {
-				continue // nothing of it was ever right
+				continue // no event of it is ever accepted
 			}
 			event := fmt.Sprintf(`{"event_id":%q,"device_id":%q,"device_firmware_version":%q,"timestamp":%q,`+
 				`"metrics":{"cpu_temp":50,"battery_voltage":3.7,"vibration":0.2},"user":{%s}}`, uuid.NewString(), user[0], firmware,
@@ -98,13 +97,14 @@ func (s *system) people() []string {
 	return []string{ann, annAt, annOn, annIs, "phone-77", "tablet-77", "watch-77"}
 }
 
-// forgotten asks the reader that is not weir's for each name, and weir for the person.
+// forgotten checks, with the independent reader for each identifier and with weir's own commands, that the person is
+// erased and the neighbour is not.
 func (s *system) forgotten(names []string, until time.Time) {
 	s.t.Helper()
 	for _, name := range names {
 		s.erased("shop", name, until)
 	}
-	// what is asked for by name is in the audit log: only who they are is asked here
+	// A query by name would itself add the name to the audit log, so only the person's aliases are asked for here.
 	out, err := s.weir("identity", "show", "--fleet", "shop", "--subject", annAt, "--data", s.data)
 	if err != nil || !strings.Contains(out, "person: "+annAt+"\naliases: none\ndevices: none\n") {
 		s.t.Errorf("who is forgotten is known: %s %v", out, err)

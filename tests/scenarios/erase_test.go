@@ -19,7 +19,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// receipt is what the tests read of an erasure.
+// receipt holds the fields of an erasure that the tests read.
 type receipt struct {
 	ID, State, Error, Reason string
 	Device                   string `json:"device_id"`
@@ -30,11 +30,11 @@ type receipt struct {
 	Recounted                int64 `json:"recounted_events"`
 }
 
-// A device, one that goes on sending, and a whole fleet are erased at once; weir
-// is killed as they begin, and as they wait for their second pass. Then readers that are not weir's find
-// nothing of them; nor after everything that is left has been replayed, rebuilt
-// and redriven. What came later is there, and counted; every offset stays
-// explained. The commands are those of docs/erasure.md.
+// A device, another that goes on sending, a whole fleet and a person are erased at the same time. weir is killed once
+// during the first pass and once while the erasures wait for their second. Afterwards an independent reader finds
+// nothing of them, not even after everything that is left was replayed, rebuilt and redriven. Events that a device
+// sent after its erasure are stored and counted, and every offset stays explained. The commands are those of
+// docs/erasure.md.
 func TestErase_ErasedDevicesStayErased(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t)
@@ -56,7 +56,7 @@ func TestErase_ErasedDevicesStayErased(t *testing.T) {
 	for _, d := range devices {
 		s.story(s.key, d)
 	}
-	for _, d := range []string{"a-8", "pump-7"} { // a namesake
+	for _, d := range []string{"a-8", "pump-7"} { // pump-7 of another fleet
 		s.story(other, d)
 	}
 	s.administer(admin, http.MethodPut, "/v1/groups/line?fleet=plant-7", `{"devices":["pump-7","pump-70"]}`)
@@ -107,13 +107,13 @@ func TestErase_ErasedDevicesStayErased(t *testing.T) {
 	sending := s.command(`weir erase --device valve-7 --fleet plant-7 --reason "goes on" --json`, admin)
 	fleet := s.command(commands[2]+" --json", admin)
 	person := s.command(`weir erase --person `+annAt+` --fleet shop --reason "`+ann+` asked" --json`, admin)
-	s.erasing(admin, 4, 1) // in the first pass; all commands have their answer
+	s.erasing(admin, 4, 1) // in the first pass; all requests are acknowledged
 	s.kill()
 	s.start()
 	s.ready()
 	s.erasing(admin, 4, 4)
 	later := s.postOf(s.key, "valve-7", 40, time.Now(), 55)
-	time.Sleep(20 * time.Second) // they wait for their second pass
+	time.Sleep(20 * time.Second) // the second pass is due later
 	s.kill()
 	s.start()
 	s.ready()
@@ -126,8 +126,8 @@ func TestErase_ErasedDevicesStayErased(t *testing.T) {
 		t.Errorf("they took %s", took)
 	}
 	for what, n := range dry.Erased {
-		rolled := what == "rollup_windows_1h" || what == "rollup_windows_1d" // perhaps not before the dry run
-		if gone.Erased[what] != n && what != "audit_log_entries" &&          // the erasure itself is an act that names it
+		rolled := what == "rollup_windows_1h" || what == "rollup_windows_1d" // may not be rolled up yet at the dry run
+		if gone.Erased[what] != n && what != "audit_log_entries" &&          // the erasure adds one that names the device
 			(!rolled || gone.Erased[what] < n) {
 			t.Errorf("%d %s were erased, of %d", gone.Erased[what], what, n)
 		}
@@ -149,19 +149,19 @@ func TestErase_ErasedDevicesStayErased(t *testing.T) {
 	for _, mode := range []string{"reprocess", "rebuild"} {
 		s.replay(append([]string{"--mode", mode}, day...)...)()
 	}
-	s.widen() // the firmware of dead letters is known by now
+	s.widen() // now a schema knows the firmware of the dead letters
 	s.replay("--mode", "redrive")()
 	s.drained()
 	time.Sleep(3 * time.Second)
-	look(63) // with its dead letter
+	look(63) // with the event of its dead letter
 	if out := s.shell(commands[4]+" --deep", admin); !strings.Contains(out, "Every record is explained") ||
 		!regexp.MustCompile(`ERASED`).MatchString(out) {
 		t.Errorf("%s", out)
 	}
 }
 
-// story sends what a device can leave: events of two days, an alert, and dead
-// letters of three kinds, one of which only its bytes name.
+// story sends everything that a device can leave behind: events of two days, an alert, and dead letters of three
+// kinds; of one kind, only the raw bytes name the device.
 func (s *system) story(key, device string) {
 	s.t.Helper()
 	now := time.Now()
@@ -180,7 +180,7 @@ func (s *system) story(key, device string) {
 	}
 }
 
-// postOf sends n events, one a second up to a time, and returns their ids.
+// postOf sends n events at one-second intervals that end at a time, and returns their ids.
 func (s *system) postOf(key, device string, n int, until time.Time, temperature float64) (ids []string) {
 	s.t.Helper()
 	var list []string
@@ -196,8 +196,7 @@ func (s *system) postOf(key, device string, n int, until time.Time, temperature 
 	return ids
 }
 
-// alarm sends what opens an alert: two readings of a low battery, in one event
-// each. They are dated so that they are the device's newest.
+// alarm opens an alert: two events with a low battery, dated so that they are the device's newest.
 func (s *system) alarm(key, device string, now time.Time) {
 	s.t.Helper()
 	for i := range 2 {
@@ -243,7 +242,7 @@ func (s *system) request(url, method, key, body string) (int, string) {
 	return resp.StatusCode, string(raw)
 }
 
-// alerted waits until so many devices have an alert, and a baseline is begun.
+// alerted waits until so many devices have an alert and an anomaly baseline.
 func (s *system) alerted(devices int) {
 	s.t.Helper()
 	n, begun := 0, 0
@@ -272,7 +271,7 @@ func (s *system) control(do func(*sql.DB) error) {
 	}
 }
 
-// docCommands are the commands that a document shows, one after the other.
+// docCommands returns the commands of a page that has five of them in one block.
 func docCommands(t *testing.T, path string) []string {
 	t.Helper()
 	raw, err := os.ReadFile(repo(path))
@@ -290,7 +289,7 @@ func docCommands(t *testing.T, path string) []string {
 	return commands
 }
 
-// line is a command line as people type it.
+// line returns a shell command as a user would type it, and its standard output.
 func (s *system) line(command, admin string) (*exec.Cmd, *bytes.Buffer) {
 	s.t.Helper()
 	bin := s.t.TempDir()
@@ -299,7 +298,7 @@ func (s *system) line(command, admin string) (*exec.Cmd, *bytes.Buffer) {
 	}
 	command = strings.NewReplacer("127.0.0.1:8080", s.addresses[0], "127.0.0.1:8090", s.addresses[1]).Replace(command)
 	cmd := exec.Command("sh", "-c", command)
-	cmd.Dir = s.dir // where ./data is
+	cmd.Dir = s.dir // ./data is relative to it
 	cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "ADMIN="+admin)
 	var out bytes.Buffer
 	cmd.Stdout = &out
@@ -316,7 +315,7 @@ func (s *system) shell(command, admin string) string {
 	return out.String()
 }
 
-// command runs a command line; the function that it returns waits for its end.
+// command starts a shell command that prints a receipt; the function it returns waits for the end.
 func (s *system) command(command, admin string) func() receipt {
 	s.t.Helper()
 	cmd, out := s.line(command, admin)
@@ -335,7 +334,7 @@ func (s *system) command(command, admin string) func() receipt {
 	}
 }
 
-// erasing waits until n erasures have begun, of so many that are known.
+// erasing waits until at least known erasures exist and at least n of them have begun.
 func (s *system) erasing(admin string, known, n int) {
 	s.t.Helper()
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
@@ -356,7 +355,7 @@ func (s *system) erasing(admin string, known, n int) {
 	s.t.Fatalf("%d erasures did not begin", n)
 }
 
-// erased asks a reader that is not weir's.
+// erased fails if the independent reader finds anything of a device or fleet.
 func (s *system) erased(fleet, device string, until time.Time, args ...string) {
 	s.t.Helper()
 	out, err := s.found(fleet, device, until, append(args, "--silent")...)
@@ -366,7 +365,7 @@ func (s *system) erased(fleet, device string, until time.Time, args ...string) {
 	}
 }
 
-// found returns what that reader finds, and an error when it is something.
+// found returns the output of tests/verify/erased.py, and an error if it found something.
 func (s *system) found(fleet, device string, until time.Time, args ...string) (string, error) {
 	s.t.Helper()
 	python, err := exec.Command(repo("tests/integration/venv.sh")).Output()
@@ -382,8 +381,7 @@ func (s *system) found(fleet, device string, until time.Time, args ...string) (s
 	return string(out), err
 }
 
-// left proves that of a device that went on, exactly what came later is stored
-// and counted.
+// left checks that of a device that went on sending exactly the later events are stored and counted.
 func (s *system) left(device string, until time.Time, events int) {
 	s.t.Helper()
 	out, err := s.found("plant-7", device, until, "--kept", fmt.Sprint(device, "=", events))
@@ -393,7 +391,7 @@ func (s *system) left(device string, until time.Time, events int) {
 	}
 	for _, resolution := range []string{"1m", "1h", "1d"} {
 		counted := 0
-		// the API reads what is not rolled yet from minutes
+		// the API adds minutes that are not rolled up yet
 		for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(500 * time.Millisecond) {
 			counted = s.countedOf(device, resolution)
 			if counted == events || time.Now().After(deadline) {

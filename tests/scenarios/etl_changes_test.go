@@ -19,19 +19,18 @@ import (
 	"weir/tests/integration/require"
 )
 
-// changing is a server whose table etl_tortured.t is written to while a stream follows
-// its changes.
+// changing is a database server whose table etl_tortured.t is written to while a stream follows its changes.
 type changing struct {
 	kind   string
-	source string // more of it
+	source string // more fields of the source
 	at     *url.URL
 	do     func(sql string)
-	upsert string // how an INSERT ends that may meet its key
+	upsert string // the clause after an INSERT whose key may exist
 	differ func() int
 }
 
-// Changes of a table that are followed, beside who writes to it: killed at any moment, a
-// stream leaves what is merged as the table is, and each change once in what keeps all.
+// A stream that follows the changes of a table is killed at any moment while the table is written to. In the end the
+// merged sink equals the table, and the sink that keeps all changes has each of them once.
 func TestETL_TortureOfChangesLeavesTheTableAsItIs(t *testing.T) {
 	t.Run("postgres", func(t *testing.T) { tortureChanges(t, changingPostgres(t)) })
 	t.Run("mysql", func(t *testing.T) { tortureChanges(t, changingMySQL(t)) })
@@ -58,7 +57,7 @@ func changingPostgres(t *testing.T) changing {
 		for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); <-time.After(100 * time.Millisecond) {
 			if _, err := conn.Exec(context.Background(), "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots "+
 				"WHERE slot_name = 'weir_etl_tortured'"); err == nil {
-				break // until the server knows that who read it is dead
+				break // the slot stays active until the server notices the dead reader
 			}
 		}
 		do("DROP PUBLICATION IF EXISTS weir_etl_tortured; DROP SCHEMA IF EXISTS etl_tortured CASCADE")
@@ -156,7 +155,7 @@ func tortureChanges(t *testing.T, c changing) {
 				t.Fatalf("after three minutes no batch of the stream came: %s", said.String())
 			}
 		}
-		<-time.After(time.Duration(chance.IntN(50)) * time.Millisecond) // any moment will do
+		<-time.After(time.Duration(chance.IntN(50)) * time.Millisecond) // a random moment
 		if err := cmd.Process.Kill(); err != nil {
 			t.Fatal(err, said.String())
 		}

@@ -16,7 +16,7 @@ import (
 	"weir/tests/integration/require"
 )
 
-// output is what a process says while it runs.
+// output collects what a process prints; it may be read while the process runs.
 type output struct {
 	mu   sync.Mutex
 	said bytes.Buffer
@@ -34,11 +34,11 @@ func (o *output) String() string {
 	return o.said.String()
 }
 
-// sinks is how many have their rows: a line says so of each.
+// sinks counts the sinks that are complete: the process prints one line for each.
 func (o *output) sinks() int { return strings.Count(o.String(), " rows, ") }
 
-// until is the moment at which a run is killed: any of a whole one's, or just behind
-// one of its sinks.
+// until returns a channel that fires when the run is to be killed: after the duration any, or, if sinks is not 0, up
+// to 20 ms after so many sinks are complete.
 func (o *output) until(sinks int, any time.Duration) <-chan time.Time {
 	if sinks == 0 {
 		return time.After(any)
@@ -54,10 +54,9 @@ func (o *output) until(sinks int, any time.Duration) <-chan time.Time {
 	return reached
 }
 
-// A run from PostgreSQL to S3 that is killed at any moment - between its blocks, its
-// objects, its version of a table and its report - shows nothing of it or all, and the
-// next one brings each row once. The table grows between the runs.
-// WEIR_TORTURE_KILLS says how often.
+// A run from PostgreSQL to S3 is killed at any moment: between blocks, objects, the version of the Delta table and
+// the report. It shows all rows of a run or none, and the next run brings each row once. The table grows between the
+// runs. WEIR_TORTURE_KILLS is the number of kills.
 func TestETL_TortureOfARunToS3BringsEachRowOnce(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t)
@@ -95,7 +94,7 @@ func TestETL_TortureOfARunToS3BringsEachRowOnce(t *testing.T) {
 		filepath.Join(s.dir, "password"), "public."+table, lake, table+"/rows.parquet", table+"/t"))
 	s.write("back.json", fmt.Sprintf(`{"name": "back", "source": {"type": "delta", "url": %q, "table": %q},
 		"sinks": [{"format": "csv", "url": "file://out", "object": "back.csv"}]}`, lake, table+"/t"))
-	// shown is how many rows the table shows: those of a run, each once.
+	// shown returns how many rows the Delta table has. It fails unless they are those of one run, each once.
 	shown := func() int {
 		t.Helper()
 		s.etl("run", "back.json")
@@ -127,7 +126,7 @@ func TestETL_TortureOfARunToS3BringsEachRowOnce(t *testing.T) {
 	grow(500)
 	began := time.Now()
 	s.etl("run", "kills.json")
-	whole := time.Since(began) // how long a run takes that nobody kills
+	whole := time.Since(began) // the duration of a run that is not killed
 	exact()
 	killed, moments := int64(0), [3]int{}
 	for tries := int64(0); killed < kills; tries++ {
@@ -145,11 +144,11 @@ func TestETL_TortureOfARunToS3BringsEachRowOnce(t *testing.T) {
 		ended := make(chan error, 1)
 		go func() { ended <- cmd.Wait() }()
 		select {
-		case err := <-ended: // before its moment
+		case err := <-ended: // it ended before the kill
 			if err != nil {
 				t.Fatalf("a run that nobody killed: %v\n%s", err, said.String())
 			}
-			s.etl("run", "kills.json") // it may have gone on with one of before
+			s.etl("run", "kills.json") // the run that ended may have resumed an older one
 			exact()
 		case <-said.until(chance.IntN(3), time.Duration(chance.Int64N(int64(whole)))):
 			if err := cmd.Process.Kill(); err != nil {
@@ -162,8 +161,8 @@ func TestETL_TortureOfARunToS3BringsEachRowOnce(t *testing.T) {
 		}
 	}
 	t.Logf("killed before the first sink, between the two, and behind both: %v", moments)
-	s.etl("run", "kills.json") // one that was killed goes on to its end
-	s.etl("run", "kills.json") // and this one has what came meanwhile
+	s.etl("run", "kills.json") // completes the run that was killed last
+	s.etl("run", "kills.json") // reads the rows that were added since that run began
 	exact()
 	endpoint, bucket := mustParse(t, lake).Query().Get("endpoint"), mustParse(t, lake).Host
 	read := exec.Command(require.Python(t, repo(".")), "-c", `

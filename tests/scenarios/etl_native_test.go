@@ -13,12 +13,12 @@ import (
 	"weir/tests/integration/require"
 )
 
-// deploy/etl/native.sh starts what the profile etl of docker-compose.yml has, within
-// five minutes, and the commands that it prints work: from PostgreSQL, MariaDB and
-// Kafka into S3. No password that is made up is in what it prints or a pipeline says.
+// deploy/etl/native.sh starts the servers of the etl profile of docker-compose.yml within five minutes, and the
+// commands that it prints bring rows of PostgreSQL, MariaDB and Kafka into S3. No generated password appears in its
+// output, in a process list or in the output of a pipeline.
 func TestETL_TheServersToTryPipelinesOn(t *testing.T) {
 	t.Parallel()
-	require.Env(t, "WEIR_TEST_KAFKA_BROKERS") // and so what it starts is installed
+	require.Env(t, "WEIR_TEST_KAFKA_BROKERS") // set only where the servers are installed
 	require.Python(t, repo("."))
 	s := newSystem(t)
 	dir, secrets := filepath.Join(s.dir, "to try"), filepath.Join(s.dir, ".env")
@@ -76,7 +76,7 @@ func TestETL_TheServersToTryPipelinesOn(t *testing.T) {
 	}
 	for i, line := range lines[1:] {
 		cmd := exec.Command("bash", "-c", lines[0]+"\n"+line)
-		cmd.Dir, cmd.Env = s.dir, []string{"PATH=" + os.Getenv("PATH"), "HOME=" + s.dir} // what it prints is enough
+		cmd.Dir, cmd.Env = s.dir, []string{"PATH=" + os.Getenv("PATH"), "HOME=" + s.dir} // nothing else is needed
 		out, err := cmd.CombinedOutput()
 		if err != nil || !strings.Contains(string(out), wants[i]) || strings.Contains(string(out), password) {
 			t.Errorf("%s: %v, expected %q\n%s", line, err, wants[i], out)

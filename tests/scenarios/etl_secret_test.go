@@ -18,9 +18,8 @@ import (
 	"weir/tests/integration/vaulted"
 )
 
-// A pipeline that crashes while it holds a password of a Vault, and one whose store
-// refuses its secret, show it nowhere: not in what they print, not in the dump of
-// the crash, and in no file that they leave.
+// A pipeline crashes while it holds a password from a Vault, and another is refused by its store. Neither shows its
+// secret: not in its output, not in the goroutine dump of the crash, and in no file that it leaves.
 func TestETL_NoCrashShowsAHostilePassword(t *testing.T) {
 	s := newSystem(t)
 	set := vaulted.Start(t)
@@ -55,7 +54,7 @@ func TestETL_NoCrashShowsAHostilePassword(t *testing.T) {
 		}
 		return cmd
 	}
-	var refusals sync.WaitGroup // each is tried again for a while
+	var refusals sync.WaitGroup // each run retries for a while before it gives up
 	for _, password = range vaulted.Hostile() {
 		set(password)
 		var crash, refused bytes.Buffer

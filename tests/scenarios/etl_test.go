@@ -17,8 +17,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// A run that is killed between two blocks shows nothing of it; the next one goes
-// on where it was, and its sinks are those of a run that nobody killed.
+// A run that is killed between two blocks shows no rows. The next run resumes after the last block, and its sinks
+// equal, byte for byte, those of an uninterrupted run.
 func TestETL_AKilledRunGoesOnAtItsLastBlock(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t)
@@ -37,7 +37,7 @@ func TestETL_AKilledRunGoesOnAtItsLastBlock(t *testing.T) {
 	}
 	pipeline("killed")
 	killed := false
-	for range 5 { // a machine may be so fast that the run is at its end
+	for range 5 { // on a fast machine the run may end before it is killed
 		cmd := exec.Command(s.bin, "etl", "run", "killed.json")
 		cmd.Dir = s.dir
 		if err := cmd.Start(); err != nil {
@@ -115,7 +115,7 @@ func (s *system) read(name string) []byte {
 	return raw
 }
 
-// Each command of etl ends as the table of docs/commands.md says.
+// Each command of `weir etl` ends with the exit code of the table in docs/commands.md.
 func TestETL_CommandsEndAsTheTableSays(t *testing.T) {
 	s := newSystem(t)
 	s.write("in.csv", "id\n1\nx\n")
@@ -163,9 +163,8 @@ func TestETL_CommandsEndAsTheTableSays(t *testing.T) {
 	}
 }
 
-// A stream that is killed at any moment, between its rows, its sinks and its account,
-// brings each record once into each sink, and counts it once.
-// WEIR_TORTURE_KILLS says how often.
+// A stream that is killed at any moment, between its rows, its sinks and its account, brings each record once into
+// each sink and counts it once. WEIR_TORTURE_KILLS is the number of kills.
 func TestETL_TortureOfAStreamBringsEachRecordOnce(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t)
@@ -219,7 +218,7 @@ func TestETL_TortureOfAStreamBringsEachRecordOnce(t *testing.T) {
 				t.Fatalf("after three minutes no batch of the stream came: %s", said.String())
 			}
 		}
-		<-time.After(time.Duration(chance.IntN(30)) * time.Millisecond) // any moment will do
+		<-time.After(time.Duration(chance.IntN(30)) * time.Millisecond) // a random moment
 		if err := cmd.Process.Kill(); err != nil {
 			t.Fatal(err, said.String())
 		}
@@ -256,8 +255,8 @@ func TestETL_TortureOfAStreamBringsEachRecordOnce(t *testing.T) {
 	}
 }
 
-// A compaction that is killed at any moment leaves each sink as it was, or compacted, and
-// the next one leaves nothing behind: each record is there once, all along.
+// A compaction that is killed at any moment leaves each sink either as it was or compacted, with each record once. A
+// later compaction removes what the killed ones left behind.
 func TestETL_AKilledCompactionLeavesEachRecordOnce(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t)
@@ -302,12 +301,12 @@ func TestETL_AKilledCompactionLeavesEachRecordOnce(t *testing.T) {
 		go func() { _ = cmd.Wait(); close(ended) }()
 		for waiting := true; waiting && len(found("orders/*.csv"))+len(found("t/*.parquet")) == before; {
 			select {
-			case <-ended: // there was nothing left to do
+			case <-ended: // nothing was left to compact
 				waiting = false
 			case <-time.After(time.Millisecond):
 			}
 		}
-		<-time.After(time.Duration(rand.IntN(20)) * time.Millisecond) // any moment will do
+		<-time.After(time.Duration(rand.IntN(20)) * time.Millisecond) // a random moment
 		_ = cmd.Process.Kill()
 		<-ended
 		s.sameFolder("out/orders", records)
@@ -326,7 +325,7 @@ func TestETL_AKilledCompactionLeavesEachRecordOnce(t *testing.T) {
 	s.etl("run", "back.json")
 }
 
-// sameFolder says that a folder of a stream has each record once, as its manifests say.
+// sameFolder fails unless the files that the manifests of a stream's folder name hold each record once.
 func (s *system) sameFolder(folder string, records int) {
 	s.t.Helper()
 	type manifest struct {
@@ -369,7 +368,7 @@ func (s *system) sameFolder(folder string, records int) {
 	}
 }
 
-// etl runs a command of etl to its end, and returns what it says.
+// etl runs a `weir etl` command and returns its output.
 func (s *system) etl(args ...string) string {
 	s.t.Helper()
 	cmd := exec.Command(s.bin, append([]string{"etl"}, args...)...)

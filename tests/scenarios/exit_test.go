@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// Every command ends as docs/commands.md says, those of the engine too, and says
-// why in one place and in weir's words.
+// Every command, those of the engine included, ends with the exit code that docs/commands.md names and reports its
+// error once, in weir's words.
 func TestExit_EveryCommandEndsAsTheTableSays(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t)
@@ -30,7 +30,7 @@ func TestExit_EveryCommandEndsAsTheTableSays(t *testing.T) {
 	template := repo("configs/templates/log_output.yaml")
 	for _, c := range []struct {
 		code int
-		says string // a part of it
+		says string // a part of the output
 		args []string
 	}{
 		{0, "weir up", nil}, {0, "weir up", []string{"--help"}}, {0, "weir up", []string{"help"}},
@@ -114,8 +114,7 @@ func (s *system) write(name, text string) {
 	}
 }
 
-// A process whose streams take no requests does not wait for clients to go
-// elsewhere, and its clean stop warns of nothing.
+// A process whose streams serve no requests skips the drain delay, and its clean stop logs no warning.
 func TestStop_AProcessWithoutRequestsEndsAtOnce(t *testing.T) {
 	s := newSystem(t)
 	s.start()

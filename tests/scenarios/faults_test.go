@@ -7,13 +7,12 @@ import (
 	"time"
 )
 
-// All streams in one process, as configs/cluster.env describes them, and
-// sometimes a second one that shares their groups. One thing fails at a time
-// while a fleet sends; after each, the proof explains every record, and the
-// rollups equal what the fleet's journals say.
+// All streams run in one process, as configs/cluster.env describes, sometimes with a second process in the same
+// consumer groups. One fault at a time is injected while a fleet sends. After each, reconcile explains every record,
+// and the rollups equal what the fleet's journals say.
 func TestFaults_EachFailureLeavesEveryEventStoredAndCountedOnce(t *testing.T) {
 	c := newCluster(t)
-	one := c.run("one", "*") // by the proxy, so that it can be cut off
+	one := c.run("one", "*") // reaches Kafka through the proxy, which can cut it off
 	one.ready()
 	c.sys.addresses[0], c.sys.addresses[1] = one.ingest, one.api
 	key, err := c.sys.weir("keys", "create", "--fleet", fleetName, "--scope", "ingest,query,operate", "--store", c.control)
@@ -31,7 +30,7 @@ func TestFaults_EachFailureLeavesEveryEventStoredAndCountedOnce(t *testing.T) {
 	}
 	cut := func(p *proxy) func() { return func() { p.cut(); time.Sleep(outage); p.heal() } }
 
-	var excused []string // what the architecture says may happen after a failure, and readers put right
+	var excused []string // deviations that the design allows after a fault; readers correct them
 	for _, failure := range []struct {
 		name string
 		of   func()
@@ -68,7 +67,7 @@ func TestFaults_EachFailureLeavesEveryEventStoredAndCountedOnce(t *testing.T) {
 				"--timeout", "10s")
 			time.Sleep(2 * time.Second)
 			failure.of()
-			time.Sleep(5 * time.Second) // those that were refused have come back
+			time.Sleep(5 * time.Second) // refused devices have retried by then
 			if err := devices.Process.Signal(syscall.SIGINT); err != nil {
 				t.Fatal(err)
 			}
@@ -83,12 +82,13 @@ func TestFaults_EachFailureLeavesEveryEventStoredAndCountedOnce(t *testing.T) {
 	c.prove(one.api, excused...)
 }
 
-// prove runs weir's own proof, and the check of the journals.
+// prove runs weir reconcile, and verify.py with the journals. Given an API address, it also compares the API's
+// answers and reads every stored row (--deep).
 func (c *cluster) prove(api string, excused ...string) {
 	c.t.Helper()
 	reconcile := []string{"reconcile", "--brokers", c.brokers, "--raw", c.raw, "--dead-letter", c.deadLetter, "--wait",
 		"60s"}
-	if api != "" { // the last time, when it reads every row
+	if api != "" { // the last call of a test
 		reconcile = append(reconcile, "--deep")
 	}
 	out, err := c.sys.weir(reconcile...)

@@ -15,7 +15,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// guide is the commands of docs/schema-evolution.md, in their order.
+// guide returns the commands of docs/schema-evolution.md, in order.
 func guide(t *testing.T) (commands []string) {
 	t.Helper()
 	raw, err := os.ReadFile(repo("docs/schema-evolution.md"))
@@ -31,10 +31,9 @@ func guide(t *testing.T) (commands []string) {
 	return commands
 }
 
-// TestGuide_ABreakGoesAsTheGuideSays walks through docs/schema-evolution.md on a
-// running weir: firmware 4 renames cpu_temp and measures it in kelvin, is
-// refused, registered on purpose, and counted in the series of the others, also
-// when it is replayed and rebuilt.
+// TestGuide_ABreakGoesAsTheGuideSays follows docs/schema-evolution.md on a running weir: firmware 4 renames cpu_temp
+// and measures it in kelvin. Its events are refused, its schema is registered on purpose, and its readings are then
+// counted in the same series as those of older firmware, also after a replay and a rebuild.
 func TestGuide_ABreakGoesAsTheGuideSays(t *testing.T) {
 	s := newSystem(t)
 	s.start()
@@ -52,7 +51,7 @@ func TestGuide_ABreakGoesAsTheGuideSays(t *testing.T) {
 	}
 	left := guide(t)
 	addresses := strings.NewReplacer("127.0.0.1:8090", s.addresses[1])
-	// says runs the guide's next command that begins so, and expects its exit code and a part of what it says.
+	// says runs the guide's next command with a given beginning, and expects an exit code and a part of the output.
 	says := func(begins string, code int, want string) {
 		t.Helper()
 		for i, command := range left {
@@ -63,7 +62,7 @@ func TestGuide_ABreakGoesAsTheGuideSays(t *testing.T) {
 			cmd := exec.Command("sh", "-c", addresses.Replace(command))
 			cmd.Dir = s.dir
 			cmd.Env = append(os.Environ(), "PATH="+s.dir+":"+os.Getenv("PATH"), "ADMIN="+strings.TrimSpace(admin))
-			out, _ := cmd.CombinedOutput() // its code is looked at
+			out, _ := cmd.CombinedOutput() // the exit code is checked below
 			if cmd.ProcessState.ExitCode() != code || !strings.Contains(string(out), want) {
 				t.Fatalf("%s\nends with %d and says\n%swant %d and %s", command, cmd.ProcessState.ExitCode(), out, code, want)
 			}
@@ -89,7 +88,7 @@ func TestGuide_ABreakGoesAsTheGuideSays(t *testing.T) {
 	if status, answer := s.send(s.key, fourth()); status != 400 || !strings.Contains(answer, "unknown_firmware") {
 		t.Fatalf("firmware 4 before its schema: %d %s", status, answer)
 	}
-	s.drained() // what is replayed must be stored
+	s.drained() // a replay reads the raw store
 
 	says("grep -v x-weir-major", 1, "perhaps it is now processor_temperature, in K instead of °C\n  "+
 		"REQUIRED_PROPERTY_ADDED_TO_UNOPEN_CONTENT_MODEL at #/properties/metrics/properties/processor_temperature")
@@ -114,7 +113,7 @@ func TestGuide_ABreakGoesAsTheGuideSays(t *testing.T) {
 	}
 	s.drained()
 
-	// One series of all four firmwares, in one unit; so it stays.
+	// All four firmwares have one series in one unit, now and after a replay and a rebuild.
 	one := func(when string) {
 		t.Helper()
 		s.sql(func(db *sql.DB) error {
@@ -149,7 +148,7 @@ func TestGuide_ABreakGoesAsTheGuideSays(t *testing.T) {
 	says("weir replay --mode rebuild", 0, "")
 	one("rebuilt")
 
-	// What else the guide has people do.
+	// The remaining commands of the guide.
 	v4, err := os.ReadFile(repo("schemas/examples/telemetry/v4.json"))
 	if err != nil {
 		t.Fatal(err)

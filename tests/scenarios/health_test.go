@@ -13,7 +13,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// What an image asks with: 0 of a weir that is ready, 1 of one that is not there.
+// The health check of the image: exit code 0 if weir is ready, 1 if it does not run.
 func TestHealth_IsThatOfTheRunningWeir(t *testing.T) {
 	s := newSystem(t)
 	s.start()
@@ -34,9 +34,9 @@ func TestHealth_IsThatOfTheRunningWeir(t *testing.T) {
 	}
 }
 
-// Every answer of the operations address has an id, that of a path which is not
-// there too, and it is not ready from SIGTERM on, while it goes on answering. Nobody
-// starts on an address that is taken: probes would ask whoever has it.
+// Every response of the operations server has the request's id, also a 404. /ready is 503 from SIGTERM on while the
+// server keeps answering. A process does not start on an operations address that is in use: probes would reach the
+// other process.
 func TestHealth_IsToldToTheEndAndByAnId(t *testing.T) {
 	s := newSystem(t)
 	s.env = []string{"WEIR_DRAIN=10m"}

@@ -8,8 +8,7 @@ import (
 	"testing"
 )
 
-// The index of the docs names every page, and no page points to a file that is
-// not there.
+// docs/README.md lists every page, and no page links to a file that does not exist.
 func TestDocs_AreIndexedAndTheirLinksLead(t *testing.T) {
 	pages, err := filepath.Glob(repo("docs/*.md"))
 	if err != nil || len(pages) < 10 {

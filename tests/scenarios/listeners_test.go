@@ -25,16 +25,14 @@ import (
 	"weir/tests/integration/secured"
 )
 
-// door is an address that a process of weir may listen on, as SECURITY.md
-// promises it.
+// door is an address on which a weir process may listen, as the table of SECURITY.md lists it.
 type door struct {
 	name, address string
 	tls           bool
-	stranger      func(t *testing.T, address string) // what somebody without a key or password gets
+	stranger      func(t *testing.T, address string) // checks the answers to a client without key or password
 }
 
-// Every socket that 'weir up' listens on is in the table, on loopback, and keeps
-// strangers out.
+// Every socket on which 'weir up' listens is in the table, is on loopback, and refuses clients without credentials.
 func TestListeners_OfUpAreThoseOfTheTable(t *testing.T) {
 	s := newSystem(t)
 	s.start()
@@ -53,8 +51,8 @@ func TestListeners_OfUpAreThoseOfTheTable(t *testing.T) {
 	guard(t, s.up.Process.Pid, doors)
 }
 
-// The cluster profile as its file has it, but for where its servers are: what
-// faces outwards wants a key, and its plain HTTP is asked for by name.
+// The shipped cluster profile with other server addresses: the public listeners require a key, and plain HTTP is
+// enabled by an explicit setting.
 func TestListeners_OfTheClusterProfileAreThoseOfTheTable(t *testing.T) {
 	log := secured.Start(t, kfake.NumBrokers(3))
 	s := newSystem(t)
@@ -75,7 +73,7 @@ func TestListeners_OfTheClusterProfileAreThoseOfTheTable(t *testing.T) {
 		"WEIR_ROLLUP_URL": "sqlite://" + in("rollups.db"), "WEIR_CONTROL_URL": "sqlite://" + in("control.db"),
 		"WEIR_SCHEMAS_URL": "sqlite://" + in("control.db"), "WEIR_CLAIMS_URL": "pebble://" + in("claims"),
 		"WEIR_SCHEMAS_CACHE": in("schemas"),
-		// the host as in the profile, a port that is free
+		// the host of the profile, and a free port
 		"WEIR_INGEST_ADDRESS": ":" + port(0), "WEIR_API_ADDRESS": ":" + port(1), "WEIR_OPS_ADDRESS": ":" + port(2),
 	}
 	var env strings.Builder
@@ -132,7 +130,7 @@ func TestListeners_OfTheClusterProfileAreThoseOfTheTable(t *testing.T) {
 	})
 }
 
-// listens waits until something does.
+// listens waits until an address accepts connections.
 func listens(t *testing.T, address string) {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
@@ -146,7 +144,7 @@ func listens(t *testing.T, address string) {
 	}
 }
 
-// guard holds the sockets of a process against its table, and tries each door.
+// guard compares the open sockets of a process with its table and runs the check of each door.
 func guard(t *testing.T, pid int, doors []door) {
 	t.Helper()
 	open := listening(t, pid)
@@ -169,7 +167,7 @@ func guard(t *testing.T, pid int, doors []door) {
 	}
 }
 
-// listening are the sockets on which a process takes connections or datagrams.
+// listening returns the sockets on which a process accepts connections or datagrams.
 func listening(t *testing.T, pid int) (open []string) {
 	t.Helper()
 	links, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
@@ -215,8 +213,8 @@ func rows(t *testing.T, pid int, table string) (all [][]string) {
 	return all[1:]
 }
 
-// decoded reads an address of the kernel's tables: words of four bytes, each
-// back to front. The address of all interfaces is 0.0.0.0, also in IPv6.
+// decoded parses an address of /proc/net: 4-byte words, each in little-endian order. The unspecified address is
+// returned as 0.0.0.0, also for IPv6.
 func decoded(t *testing.T, s string) string {
 	t.Helper()
 	host, port, _ := strings.Cut(s, ":")
@@ -245,8 +243,7 @@ func speaksTLS(address string) bool {
 	return true
 }
 
-// apiRoutes are some of each kind; plugins/serve/api holds all of them against
-// the scopes that they need.
+// apiRoutes returns some routes of each kind; plugins/serve/api tests the scopes of all.
 func apiRoutes() []string {
 	return []string{"GET /v1/rollups", "GET /v1/events", "GET /v1/devices/pump-1/latest", "GET /v1/keys", "POST /v1/keys",
 		"POST /v1/replays",
@@ -264,8 +261,8 @@ func needsKey(routes ...string) func(*testing.T, string) {
 	}
 }
 
-// healthOnly is the engine's server: health and metrics, and neither configs nor
-// what debugs the process.
+// healthOnly checks that the engine's server answers health checks and metrics, and serves neither configs nor debug
+// endpoints.
 func healthOnly(t *testing.T, address string) {
 	t.Helper()
 	for route, want := range map[string]int{"GET /ping": 200, "GET /metrics": 200, "GET /streams": 404,
@@ -306,8 +303,8 @@ func needsPassword(t *testing.T, address string) {
 	}
 }
 
-// A config is a program: whatever takes configs over HTTP runs programs of
-// whoever reaches it. No way of running the engine serves such an address.
+// A config can run programs, so an endpoint that accepts configs would let any client run programs. No command serves
+// such an endpoint.
 func TestStreamAPI_IsServedByNoCommand(t *testing.T) {
 	s := newSystem(t)
 	config := filepath.Join(s.dir, "idle.yaml")
@@ -326,7 +323,7 @@ func TestStreamAPI_IsServedByNoCommand(t *testing.T) {
 }
 
 func refusesConfigs(t *testing.T, s *system, args []string) {
-	address := "127.0.0.1:4195" // where `run` listens when nothing says otherwise
+	address := "127.0.0.1:4195" // the default of `run`
 	cmd := exec.Command(s.bin, args...)
 	if args[0] != "run" {
 		address = s.addresses[2]
@@ -375,7 +372,7 @@ func refusesConfigs(t *testing.T, s *system, args []string) {
 	}
 }
 
-// Programs and configs that arrive as data are run only where they are asked for.
+// Components that run programs are not available unless WEIR_ALLOW_COMPONENTS names them.
 func TestDistribution_LacksWhatRunsPrograms(t *testing.T) {
 	s := newSystem(t)
 	config := filepath.Join(s.dir, "command.yaml")
