@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// tests/README.md says which test holds which promise: each must be there.
+// tests/README.md lists which tests hold which promise; every test that it names exists.
 func TestMap_EveryTestOfTheMapExists(t *testing.T) {
 	tests := map[string]bool{}
 	function := regexp.MustCompile(`(?m)^func (Test\w+)\(`)

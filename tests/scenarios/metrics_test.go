@@ -12,8 +12,8 @@ import (
 	"weir/tests/metricdoc"
 )
 
-// served is what /metrics says: the types of its metrics, the labels of each
-// that are not the engine's, and how many series there are.
+// served reads /metrics: the type of each metric, its labels without those that the engine adds, and the number of
+// series. It fails for a metric without a help text.
 func (s *system) served() (types map[string]string, labels map[string][]string, series int) {
 	s.t.Helper()
 	resp, err := http.Get("http://" + s.addresses[2] + "/metrics")
@@ -50,8 +50,8 @@ func (s *system) served() (types map[string]string, labels map[string][]string, 
 	return types, labels, series
 }
 
-// What a weir serves is in docs/metrics.md, and there before the first event;
-// devices and made-up names add no series.
+// Every metric that weir serves is in docs/metrics.md with its type and labels, and present before the first event.
+// More devices and names that clients make up add no series.
 func TestMetrics_TheDocumentIsWhatIsServed(t *testing.T) {
 	documented, err := metricdoc.Read(repo("docs/metrics.md"))
 	if err != nil {

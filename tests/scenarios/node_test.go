@@ -15,17 +15,17 @@ import (
 	"weir/tests/integration/built"
 )
 
-// node is one process with one role or stream, or with all ("*").
+// node is one process of a cluster that runs one stream or role, or all of them ("*").
 type node struct {
 	c                *cluster
 	name, stream     string
 	ingest, api, ops string
 	cmd              *exec.Cmd
 	done             chan error
-	began            int64 // where the log of this start begins
+	began            int64 // offset in the log file at which the current run begins
 }
 
-// run starts a stream in a process of its own.
+// run starts a process for a stream, without waiting until it is ready.
 func (c *cluster) run(name, stream string) *node {
 	c.t.Helper()
 	n := &node{c: c, name: name, stream: stream}
@@ -61,13 +61,13 @@ func (n *node) start() {
 			n.c.t.Fatal(err)
 		}
 		for i, line := range strings.Split(strings.TrimSpace(listed), "\n") {
-			if i > 0 { // below the head
+			if i > 0 { // below the header
 				streams = append(streams, strings.Fields(line)[0])
 			}
 		}
 	}
 	n.cmd = exec.Command(n.c.sys.bin, append([]string{"role", "-e", n.profile()}, streams...)...)
-	n.cmd.Dir = n.c.sys.dir // no checkout: all that it reads is in the binary
+	n.cmd.Dir = n.c.sys.dir // outside a checkout: configs and schemas come from the binary
 	n.cmd.Stdout, n.cmd.Stderr = f, f
 	if err := n.cmd.Start(); err != nil {
 		n.c.t.Fatal(err)
@@ -76,12 +76,11 @@ func (n *node) start() {
 	go func(cmd *exec.Cmd, done chan error) { done <- cmd.Wait() }(n.cmd, n.done)
 }
 
-// profile writes the shipped cluster profile, with the places of this test, as
-// an env file of the node.
+// profile writes the shipped cluster profile with the addresses of this test into an env file, and returns its path.
 func (n *node) profile() string {
 	n.c.t.Helper()
 	brokers := n.c.brokers
-	if n.stream == "ingest" || n.name == "one" { // those that are cut off
+	if n.stream == "ingest" || n.name == "one" { // the nodes that tests cut off from Kafka
 		brokers = n.c.kafka.addr
 	}
 	env := append(profile(n.c.t), "WEIR_BROKERS="+brokers, "WEIR_INGEST_ADDRESS="+n.ingest, "WEIR_API_ADDRESS="+n.api,
@@ -96,7 +95,7 @@ func (n *node) profile() string {
 	return path
 }
 
-// profile is the shipped cluster profile, whose addresses the caller replaces.
+// profile returns the lines of the shipped cluster profile, whose addresses the caller overrides.
 func profile(t *testing.T) (env []string) {
 	t.Helper()
 	raw, err := os.ReadFile(repo("configs/cluster.env"))
@@ -111,8 +110,8 @@ func profile(t *testing.T) (env []string) {
 	return env
 }
 
-// made tells whether the engine has made all streams: /ready knows only of those
-// that it has made, and says yes before the first.
+// made reports whether the engine has created all streams. /ready alone is not enough: it covers only the streams
+// that exist, and is 200 before the first.
 func (n *node) made() bool {
 	n.c.t.Helper()
 	raw, err := os.ReadFile(n.log())
@@ -131,7 +130,7 @@ func (n *node) ready() {
 			n.c.t.Fatalf("%s ended by itself: %v", n.name, err)
 		default:
 		}
-		made := n.made() // before it is asked: those that are made are all that there are
+		made := n.made() // read before the request: a 200 that follows covers every stream
 		if resp, err := http.Get("http://" + n.ops + "/ready"); err == nil {
 			resp.Body.Close()
 			if resp.StatusCode == http.StatusOK && made {
@@ -162,12 +161,12 @@ func (n *node) kill() {
 	if n.cmd == nil {
 		return
 	}
-	_ = n.cmd.Process.Kill() // it may have ended
+	_ = n.cmd.Process.Kill() // it may have ended already
 	<-n.done
 	n.cmd = nil
 }
 
-// serves tells whether the node's metrics have a line that begins so.
+// serves reports whether a line of the node's metrics has the given beginning.
 func (n *node) serves(begins string) bool {
 	n.c.t.Helper()
 	resp, err := http.Get("http://" + n.ops + "/metrics")

@@ -13,8 +13,7 @@ import (
 	"time"
 )
 
-// oldHistory is what devices had to send of days before: the minutes of each day
-// from noon on, of twelve days.
+// oldHistory is a set of readings of past days: for each device and day, two a minute for some minutes from noon on.
 type oldHistory struct {
 	devices []string
 	days    []time.Time
@@ -33,8 +32,7 @@ func newOldHistory(devices, days, minutes int) (h oldHistory) {
 	return h
 }
 
-// write writes the readings of each device, two a minute, as files for `weir
-// fleet`, and returns its arguments.
+// write writes the readings as CSV files for `weir fleet`, and returns its arguments.
 func (h oldHistory) write(t *testing.T, dir string, random *rand.Rand) (args []string) {
 	t.Helper()
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -62,8 +60,8 @@ func (h oldHistory) write(t *testing.T, dir string, random *rand.Rand) (args []s
 		"--batch", "50", "--connections", "8", "--retry")
 }
 
-// answers are those of the query API about the history, of some devices, at each
-// resolution, and added up.
+// answers queries the API for the history of some devices at each resolution, and for all devices also merged over
+// the fleet. It returns each line by resolution, device, metric and bucket.
 func (h oldHistory) answers(s *system, devices []string) map[string]string {
 	s.t.Helper()
 	found := map[string]string{}
@@ -110,12 +108,12 @@ func (h oldHistory) answers(s *system, devices []string) map[string]string {
 	return found
 }
 
-// tierState is what the database says of moving.
+// tierState is the state of moving old minutes to Parquet, as the database has it.
 type tierState struct {
-	owner   string // who moves
-	rows    int    // minutes of the history that are rows
+	owner   string // the process that holds the lease
+	rows    int    // minutes of the history that are still rows
 	objects int
-	windows int // in objects
+	windows int // minutes in objects
 }
 
 func (s *system) tier(db *sql.DB, h oldHistory) (st tierState) {
@@ -138,10 +136,9 @@ func (s *system) rollupDB() *sql.DB {
 	return db
 }
 
-// Minutes of days ago move to Parquet while weir is killed again and again. At any
-// time the API, and a reader that is not weir's, say what they said before; late
-// events count; an erased device is gone from the objects, too; and every offset
-// stays explained.
+// Old minutes move to Parquet while weir is killed repeatedly. At any time the API and an independent reader return
+// what they returned before. Late events are counted, an erased device is removed from the objects too, and every
+// offset stays explained.
 func TestOldMinutes_MoveUnderKillsAndAnswerTheSame(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t)
@@ -160,7 +157,7 @@ func TestOldMinutes_MoveUnderKillsAndAnswerTheSame(t *testing.T) {
 	env := []string{"WEIR_LEDGER_KEEP=1s", "WEIR_RETENTION_INTERVAL=1s", "WEIR_ROLLUP_MOVE_EVERY=50ms",
 		"WEIR_RECONCILE_INTERVAL=1h"}
 	db := s.rollupDB()
-	if _, err := db.Exec(`UPDATE rollup_hour SET opened_at = opened_at - 3600`); err != nil { // or wait for two minutes
+	if _, err := db.Exec(`UPDATE rollup_hour SET opened_at = opened_at - 3600`); err != nil { // or wait two minutes
 		t.Fatal(err)
 	}
 	s.env = append(env, "WEIR_ROLLUP_HOT=8760h")
@@ -188,7 +185,7 @@ func TestOldMinutes_MoveUnderKillsAndAnswerTheSame(t *testing.T) {
 		s.start()
 		s.ready()
 		s.same(before, h.answers(s, h.devices), fmt.Sprint("after kill ", kill+1))
-		if _, err := db.Exec(`UPDATE rollup_tier SET lease_until = 0`); err != nil { // it would be over in half a minute
+		if _, err := db.Exec(`UPDATE rollup_tier SET lease_until = 0`); err != nil { // otherwise it expires after 30 s
 			t.Fatal(err)
 		}
 	}
@@ -203,7 +200,7 @@ func TestOldMinutes_MoveUnderKillsAndAnswerTheSame(t *testing.T) {
 	s.verify(90 * time.Second)
 	s.reconcile()
 
-	late := oldHistory{devices: h.devices[:5], days: h.days[3:7], minutes: h.minutes + 2} // some of their minutes are new
+	late := oldHistory{devices: h.devices[:5], days: h.days[3:7], minutes: h.minutes + 2} // adds new minutes
 	_, wait = s.fleet(late.write(t, filepath.Join(s.dir, "late"), random)...)
 	t.Logf("weir fleet:\n%s", wait())
 	s.drained()
@@ -229,7 +226,7 @@ func TestOldMinutes_MoveUnderKillsAndAnswerTheSame(t *testing.T) {
 	s.reconcile()
 }
 
-// sealed waits until no minute has a ledger, and all hours are rolled.
+// sealed waits until no minute keeps a ledger and all hours are rolled up.
 func (s *system) sealed(db *sql.DB) {
 	s.t.Helper()
 	for deadline := time.Now().Add(3 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
@@ -247,7 +244,7 @@ func (s *system) sealed(db *sql.DB) {
 	}
 }
 
-// moved waits until all minutes of the history are in objects alone.
+// moved waits until all minutes of the history are in objects and none is a row.
 func (s *system) moved(db *sql.DB, h oldHistory, all int) {
 	s.t.Helper()
 	for deadline := time.Now().Add(3 * time.Minute); ; time.Sleep(50 * time.Millisecond) {

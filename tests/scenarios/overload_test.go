@@ -15,13 +15,12 @@ import (
 	"weir/tests/integration/require"
 )
 
-// Processing falls behind what devices send. The gate refuses what it must
-// before anything is at risk, tells devices when to come back, and those that
-// do as they are told all finish; what was accepted is processed in the end.
+// Processing falls behind. The gate answers 429 with Retry-After before anything is at risk; devices that wait and
+// retry all finish, and everything accepted is processed in the end.
 func TestOverload_DevicesThatAreHeldBackFinish(t *testing.T) {
 	s := newSystem(t)
-	// A store that takes a batch every six seconds is slow: 3,000 records behind
-	// is too much for it, and the fleet makes them in a second.
+	// The raw store commits every six seconds, and the gate allows a backlog of 3,000 records, which the fleet sends
+	// in a second.
 	s.env = []string{"WEIR_RAW_PERIOD=6s", "WEIR_MAX_BACKLOG_RECORDS=3000"}
 	s.start()
 	s.ready()
@@ -43,8 +42,8 @@ func TestOverload_DevicesThatAreHeldBackFinish(t *testing.T) {
 	s.verify(90 * time.Second)
 }
 
-// The disk fills up: weir refuses events while it still has room to store what
-// it took, goes on by itself when there is room again, and has lost nothing.
+// The disk fills up: weir refuses events while it still has room to store what it accepted, recovers by itself when
+// there is room again, and loses nothing.
 func TestOverload_FullDiskIsRefusedAndRecovers(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t)
@@ -74,7 +73,7 @@ func TestOverload_FullDiskIsRefusedAndRecovers(t *testing.T) {
 		"--malformed", "1", "--retry", "--retry-for", "10m", "--json")
 	time.Sleep(3 * time.Second)
 	ballast := filepath.Join(s.data, "ballast")
-	for _, left := range []uint64{100 << 20, 0} { // too little to take more; nothing at all
+	for _, left := range []uint64{100 << 20, 0} { // below the reserve that weir keeps; then full
 		fill(t, ballast, s.data, left)
 		time.Sleep(6 * time.Second)
 	}
@@ -98,7 +97,7 @@ func TestOverload_FullDiskIsRefusedAndRecovers(t *testing.T) {
 	s.stop()
 }
 
-// fill grows the ballast until no more than left bytes are free.
+// fill grows the ballast file until at most left bytes are free.
 func fill(t *testing.T, ballast, dir string, left uint64) {
 	t.Helper()
 	f, err := os.OpenFile(ballast, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
@@ -117,7 +116,7 @@ func fill(t *testing.T, ballast, dir string, left uint64) {
 			return
 		}
 		if _, err := f.Write(chunk[:min(uint64(len(chunk)), free-left)]); err != nil {
-			return // full, which is what was wanted
+			return // the disk is full, as intended
 		}
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// glance is what these tests read of an overview and of a reconciliation.
+// glance holds the fields of an overview that these tests read.
 type glance struct {
 	Equation *equation
 	Rates    *struct {
@@ -44,7 +44,7 @@ func (c counts) sum() int64 {
 	return c.Stored + c.Erased + c.Duplicates + c.Dead + c.Other + c.Markers + c.InFlight + c.False + c.Lost
 }
 
-// ask asks the running weir, and reads the answer.
+// ask sends a request to the API of the running weir and decodes the JSON answer into into.
 func (s *system) ask(key, method, path string, into any) error {
 	req, err := http.NewRequestWithContext(s.t.Context(), method, "http://"+s.addresses[1]+path, nil)
 	if err != nil {
@@ -66,7 +66,7 @@ func (s *system) ask(key, method, path string, into any) error {
 	return json.Unmarshal(raw, into)
 }
 
-// until asks again until the answer is as wanted.
+// until polls until asked returns true. After three minutes it fails the test; what says what is still wrong then.
 func (s *system) until(what string, asked func() bool) {
 	s.t.Helper()
 	for deadline := time.Now().Add(3 * time.Minute); !asked(); time.Sleep(200 * time.Millisecond) {
@@ -76,7 +76,7 @@ func (s *system) until(what string, asked func() bool) {
 	}
 }
 
-// metric is the sum of a metric's series.
+// metric returns the sum over all series of a metric.
 func (s *system) metric(name string) (sum int64) {
 	s.t.Helper()
 	resp, err := http.Get("http://" + s.addresses[2] + "/metrics")
@@ -100,9 +100,8 @@ func (s *system) metric(name string) (sum int64) {
 	return sum
 }
 
-// One event in a hundred malformed and five repeated; weir is killed half way.
-// What the overview says became of each record is what weir reconcile says, to the
-// event, and its totals are those of the metrics.
+// One event in a hundred is malformed, five are repeated, and weir is killed half way. The overview's count of each
+// outcome equals that of weir reconcile, to the event, and its totals equal the metrics.
 func TestOverview_EqualsReconcileAndTheMetricsAfterAKill(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t)

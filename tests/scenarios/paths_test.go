@@ -7,12 +7,12 @@ import (
 	"testing"
 )
 
-// A data directory may have any name. Two beside each other, whose names URLs,
-// patterns and escapes could take for something else, share nothing.
+// A data directory may have any name. Two directories whose names contain characters with a meaning in URLs, patterns
+// and escapes share no files.
 func TestDataDirectory_AnyNameKeepsEverythingInside(t *testing.T) {
 	t.Parallel()
 	a, b := newSystem(t), newSystem(t)
-	a.data = "line#1" // relative to where it is started
+	a.data = "line#1" // relative to the working directory
 	b.data = filepath.Join(a.dir, "line#2 [a]%20b")
 	for _, s := range []*system{a, b} {
 		s.start()

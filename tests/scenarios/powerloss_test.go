@@ -13,14 +13,13 @@ import (
 	"weir/tests/integration/require"
 )
 
-// The power fails: what weir wrote and did not sync is gone. The data directory
-// lies on a file system in an image; after a kill the image is copied, which
-// holds what was synced and what the kernel happened to write back, but nothing
-// that was still in memory, and weir goes on from the copy.
+// A power failure: what weir wrote and did not sync is lost. The data directory is on a file system in an image.
+// After a kill the image is copied: the copy holds what was synced and what the kernel happened to write back, but
+// nothing that was only in memory. weir goes on from the copy.
 func TestPowerLoss_KeepsWhatWasAcknowledged(t *testing.T) {
 	s := newSystem(t)
 	d := newDisk(t, s.data)
-	t.Cleanup(s.kill) // before the disk goes
+	t.Cleanup(s.kill) // before the disk is unmounted
 	s.env = []string{"WEIR_RAW_PERIOD=700ms", "WEIR_ROLLUP_PERIOD=500ms", "WEIR_DEAD_LETTER_PERIOD=1s"}
 	s.start()
 	s.ready()
@@ -46,8 +45,8 @@ func TestPowerLoss_KeepsWhatWasAcknowledged(t *testing.T) {
 	s.stop()
 }
 
-// disk is an ext4 file system in an image, mounted on a folder. Its journal is
-// committed when somebody syncs, and otherwise hardly ever.
+// disk is an ext4 file system in an image file, mounted on a folder. Its journal is committed on a sync, and
+// otherwise only every 15 minutes.
 type disk struct {
 	t      *testing.T
 	images string
@@ -84,10 +83,10 @@ func newDisk(t *testing.T, mount string) *disk {
 
 func (d *disk) image() string { return filepath.Join(d.images, fmt.Sprintf("disk-%d", d.n)) }
 
-// losePower replaces the file system by what was on the disk at this moment.
+// losePower replaces the file system by a copy of what is in the image at this moment.
 func (d *disk) losePower() {
 	d.t.Helper()
-	// A file that nobody syncs shows that the disk forgets.
+	// A file that is never synced must be lost; otherwise the test proves nothing.
 	unsynced := filepath.Join(d.mount, "unsynced")
 	if err := os.WriteFile(unsynced, make([]byte, 1<<20), 0o644); err != nil {
 		d.t.Fatal(err)
@@ -96,7 +95,7 @@ func (d *disk) losePower() {
 	d.n++
 	for _, argv := range [][]string{
 		{"cp", "--sparse=always", old, d.image()},
-		{"umount", d.mount}, // which writes the rest into the image that nobody uses any more
+		{"umount", d.mount}, // writes the rest to the old image, which is not used again
 		{"rm", old},
 		{"mount", "-o", "loop,commit=900", d.image(), d.mount},
 	} {

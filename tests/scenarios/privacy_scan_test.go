@@ -12,7 +12,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// scan runs `weir privacy scan`, and returns what it printed and how it ended.
+// scan runs `weir privacy scan` and returns its output and exit code.
 func (s *system) scan(args ...string) (out string, code int) {
 	s.t.Helper()
 	out, err := s.weir(append([]string{"privacy", "scan", "--data", s.data, "--quiet"}, args...)...)
@@ -24,9 +24,8 @@ func (s *system) scan(args ...string) (out string, code int) {
 	return out, 0
 }
 
-// A weir that nobody told to take personal data out has it in the log and its
-// stores: the scan says where, beside the running weir and when it is stopped, and
-// says no value. Before there is any, it finds nothing.
+// A weir without the privacy processor stores personal data. The scan finds where, in the log and the stores, while
+// weir runs and when it is stopped, and prints no value. Before any personal data is sent it finds nothing.
 func TestPrivacy_AScanFindsWhatIsStored(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t)

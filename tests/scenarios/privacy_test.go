@@ -15,8 +15,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// planted are values of one person, by where an event has them. Each is to be
-// found nowhere.
+// planted returns personal values of one person, by where an event has them. None may be found anywhere.
 func planted() map[string]string {
 	return map[string]string{
 		"email": "ann.planted@example.com", "written": "ann.planted%40example.net", "folded": "ann.planted＠example.org",
@@ -28,7 +27,7 @@ func planted() map[string]string {
 	}
 }
 
-// personal is an event that has all of the person.
+// personal returns an event that contains all planted values.
 func personal(extra string) string {
 	p := planted()
 	return fmt.Sprintf(`{"event_id":%q,"device_id":"browser-1","device_firmware_version":"1.2.0","timestamp":%q,"metrics":{"amount":12.50},`+
@@ -42,15 +41,16 @@ func personal(extra string) string {
 		p["folded"], extra)
 }
 
-// aged is the event as it was some time ago.
+// aged returns the event with a timestamp in the past.
 func aged(raw string, by time.Duration) string {
 	_, rest, _ := strings.Cut(raw, `"timestamp":"`)
 	now, _, _ := strings.Cut(rest, `"`)
 	return strings.Replace(raw, now, time.Now().Add(-by).UTC().Format(time.RFC3339Nano), 1)
 }
 
-// A person is planted into events that are kept, refused and no JSON: nothing of
-// them is in a file, a log line, a metric or an answer. What is not personal is.
+// Events with personal data are accepted, refused and malformed. None of the planted values is in a file, a log line,
+// a metric or an answer; a value that is not personal is kept. Parquet and other compressed files hide values from a
+// search of bytes: they are covered by the scan and by the answers of the API.
 func TestPrivacy_APlantedPersonIsNowhere(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t)
@@ -141,7 +141,7 @@ func TestPrivacy_APlantedPersonIsNowhere(t *testing.T) {
 	}
 	s.whatPeopleDo()
 	s.shutsOut()
-	if status, reply := s.answer(personal("")); status != http.StatusAccepted { // rules, too, keep nothing of it in clear
+	if status, reply := s.answer(personal("")); status != http.StatusAccepted { // rules too keep no personal value
 		t.Errorf("answered %d: %s", status, reply)
 	}
 	s.drained()

@@ -17,7 +17,7 @@ import (
 	"weir/tests/integration/require"
 )
 
-// prometheus scrapes weir once a second, with the rules that weir ships.
+// prometheus is a running Prometheus server.
 type prometheus struct {
 	t       *testing.T
 	address string
@@ -31,7 +31,7 @@ func (s *system) prometheus() *prometheus {
 		"scrape_configs: [{ job_name: weir, static_configs: [{ targets: [%q] }] }]\n", s.addresses[2]))
 }
 
-// prometheusBy goes by a config of its own.
+// prometheusBy starts Prometheus with a config and weir's shipped rules, evaluated every second.
 func (s *system) prometheusBy(config string) *prometheus {
 	s.t.Helper()
 	tool := require.Prometheus(s.t, "prometheus")
@@ -74,7 +74,7 @@ func (s *system) prometheusBy(config string) *prometheus {
 	return p
 }
 
-// get asks Prometheus, and tells whether it answered.
+// get reads an answer of Prometheus' API and reports whether there was one.
 func (p *prometheus) get(path string, into any) bool {
 	p.t.Helper()
 	resp, err := http.Get("http://" + p.address + "/api/v1/" + path)
@@ -85,7 +85,7 @@ func (p *prometheus) get(path string, into any) bool {
 	return resp.StatusCode == http.StatusOK && json.NewDecoder(resp.Body).Decode(into) == nil
 }
 
-// answers tells whether a query has a result that is a number.
+// answers reports whether a query has a result other than NaN.
 func (p *prometheus) answers(query string) bool {
 	p.t.Helper()
 	var a struct {
@@ -102,7 +102,7 @@ func (p *prometheus) answers(query string) bool {
 	return false
 }
 
-// onceARule is told of each event, so that rules have something to tell.
+// onceARule is a rule with a result every second, so that the metrics of rules have values.
 const onceARule = `
 rules:
   - name: seconds
@@ -112,9 +112,8 @@ rules:
     select: { n: count() }
 `
 
-// A real Prometheus scrapes a weir under load: every query of the dashboard has an
-// answer, so has every recording rule and whatever an alert asks for, every rule can
-// be evaluated, and no alert of a page is on.
+// A real Prometheus scrapes weir under load: every query of the dashboard, every recording rule and every series that
+// an alert selects has a value, every rule can be evaluated, and no alert with the severity page fires.
 func TestPrometheus_EveryQueryOfTheDashboardAnswers(t *testing.T) {
 	raw, err := os.ReadFile(repo("deploy/grafana/weir.json"))
 	if err != nil {

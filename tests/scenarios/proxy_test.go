@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// proxy stands between weir and a server. It can cut the connection - those
-// that are open are reset, new ones refused, until it is healed - and slow it.
+// proxy forwards TCP connections to a server. It can cut them (open ones are reset, new ones refused until heal) and
+// delay the server's answers.
 type proxy struct {
 	addr   string
 	target string
@@ -55,14 +55,14 @@ func (p *proxy) serve(from net.Conn) {
 	}
 	defer p.release(from, to)
 	done := make(chan struct{}, 2)
-	// either end is the end of both
+	// the end of either direction closes both connections
 	pipe := func(to io.Writer, from io.Reader) { _, _ = io.Copy(to, from); done <- struct{}{} }
 	go pipe(to, from)
 	go pipe(slow{from, &p.delay}, to)
 	<-done
 }
 
-// slow writes later.
+// slow is a writer that delays each write.
 type slow struct {
 	io.Writer
 	delay *atomic.Int64
@@ -73,7 +73,7 @@ func (s slow) Write(b []byte) (int, error) {
 	return s.Writer.Write(b)
 }
 
-// slowDown delays answers from now on; 0 ends it.
+// slowDown delays each piece of an answer from now on; 0 ends the delay.
 func (p *proxy) slowDown(d time.Duration) { p.delay.Store(int64(d)) }
 
 func (p *proxy) hold(conns ...net.Conn) bool {
@@ -99,7 +99,7 @@ func (p *proxy) cut() {
 	p.down = true
 	for c := range p.conns {
 		if tcp, ok := c.(*net.TCPConn); ok {
-			_ = tcp.SetLinger(0) // a reset, as from a host that went away
+			_ = tcp.SetLinger(0) // closes with a reset, like a host that is gone
 		}
 		c.Close()
 	}
