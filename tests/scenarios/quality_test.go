@@ -7,20 +7,19 @@ import (
 	"time"
 )
 
-// quality is what these tests read of GET /v1/quality.
+// quality holds the fields of GET /v1/quality that these tests read.
 type quality struct {
 	Events, Refused, Repeats int
 }
 
-// judging is the environment of a weir that computes data quality every second, also
-// of this hour.
+// judging returns the environment of a weir that computes data quality every second, the current hour included.
 func (s *system) judging() []string {
 	later := time.Now().Add(3 * time.Hour).UTC().Format(time.RFC3339)
 	return []string{"WEIR_QUALITY_INTERVAL=1s", "WEIR_QUALITY_NOW=" + later}
 }
 
-// judged waits until the data quality of the fleets is of all that was accepted or
-// refused within the last hours, as weir reconcile counts it, and returns it.
+// judged waits until the data quality of the fleets covers all events of the last hours, by the counts of weir
+// reconcile, and returns it by fleet.
 func (s *system) judged(fleets ...string) map[string]quality {
 	s.t.Helper()
 	admin, err := s.weir("keys", "create", "--admin", "--data", s.data)

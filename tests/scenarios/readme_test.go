@@ -10,8 +10,7 @@ import (
 	"time"
 )
 
-// The README's commands are run as they stand, one after the other in one
-// shell, with this test's addresses in place of the default ones.
+// The README's commands run as they are printed, one after another in one shell session; only addresses are replaced.
 func TestReadme_TheCommandsOfTheReadmeWork(t *testing.T) {
 	s := newSystem(t)
 	s.start()
@@ -34,7 +33,8 @@ func TestReadme_TheCommandsOfTheReadmeWork(t *testing.T) {
 		t.Fatal(err)
 	}
 	addresses := strings.NewReplacer("127.0.0.1:8080", s.addresses[0], "127.0.0.1:8090", s.addresses[1])
-	// What an answer must hold; a query is asked again while its answer may not be there yet.
+	// The text that each command's output must contain. A command is repeated because what a query asks for may not
+	// be stored yet.
 	wants := map[string]string{
 		"keys create": "", "-d '": `"accepted":1`, "latest": `"cpu_temp":{"value":61.5`, "rollups": `"count":1`,
 		"/v1/events?": `"cpu_temp":61.5`, "weir fleet": "accepted", "weir reconcile": "Every record is explained",

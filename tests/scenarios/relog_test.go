@@ -13,9 +13,8 @@ import (
 	"weir/internal/event"
 )
 
-// Dead letters outlive their log: it is emptied, and in the new one other
-// events of the same device lie at their coordinates, dead letters among them. A
-// redrive brings in each event once, whichever log its dead letter is of.
+// Dead letters outlive their log: it is emptied, and in the new log other events of the same device, dead letters
+// among them, have the same coordinates. A redrive brings in each event once, whichever log its dead letter is from.
 func TestClaims_ARedriveIntoAnotherLogLosesNothing(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t)
@@ -45,7 +44,7 @@ func TestClaims_ARedriveIntoAnotherLogLosesNothing(t *testing.T) {
 	s.drained()
 	all := append(append([]string{broken, early}, live...), newer...)
 	s.eachStoredOnce(all...)
-	s.post(early) // it is known by now, and a duplicate
+	s.post(early) // claimed by the redrive: now a duplicate
 	s.drained()
 	s.eachStoredOnce(all...)
 	if n := s.counted("cpu_temp", ""); n != len(all) {
@@ -56,7 +55,7 @@ func TestClaims_ARedriveIntoAnotherLogLosesNothing(t *testing.T) {
 
 func firmware7(of string) string { return strings.Replace(of, `"2.1.0"`, `"7.1.0"`, 1) }
 
-// refused posts events of a firmware that no schema knows.
+// refused posts events of a firmware that no schema knows, and expects 400.
 func (s *system) refused(events ...string) {
 	s.t.Helper()
 	if status, answer := s.send(s.key, events...); status != http.StatusBadRequest {
@@ -64,7 +63,7 @@ func (s *system) refused(events ...string) {
 	}
 }
 
-// pastTheGate writes to the log what no gate has seen.
+// pastTheGate writes an event into the log without the gate.
 func (s *system) pastTheGate(device, value string) {
 	s.t.Helper()
 	client, err := kgo.NewClient(s.brokerOptions()...)
@@ -82,7 +81,7 @@ func (s *system) pastTheGate(device, value string) {
 	}
 }
 
-// letters waits until so many dead letters are stored.
+// letters waits until the store has n dead letters.
 func (s *system) letters(n int64) {
 	s.t.Helper()
 	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(200 * time.Millisecond) {
@@ -96,7 +95,7 @@ func (s *system) letters(n int64) {
 	}
 }
 
-// eachStoredOnce asks for all stored events.
+// eachStoredOnce fails unless the stored events are exactly the given ones, each once.
 func (s *system) eachStoredOnce(events ...string) {
 	s.t.Helper()
 	var found struct {

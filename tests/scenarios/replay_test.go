@@ -25,7 +25,7 @@ import (
 	"weir/plugins/store/rollup"
 )
 
-// replayJob is what the tests read of a job.
+// replayJob holds the fields of a replay job that the tests read.
 type replayJob struct {
 	State    string
 	Error    string
@@ -36,7 +36,7 @@ type replayJob struct {
 	Preview struct{ Letters, Resolved int64 }
 }
 
-// replay starts 'weir replay'; the function it returns waits for its end.
+// replay starts 'weir replay'; the function it returns waits for the end and returns the job.
 func (s *system) replay(args ...string) func() replayJob {
 	s.t.Helper()
 	cmd := exec.Command(s.bin, append([]string{"replay", "--data", s.data, "--json", "--reason", "test"}, args...)...)
@@ -57,9 +57,8 @@ func (s *system) replay(args ...string) func() replayJob {
 	}
 }
 
-// killMidway waits until a job runs and has read some of what it is to read, and
-// kills weir: what it finds in the control store then says that the job had not
-// ended.
+// killMidway waits until a job has read a part of its input, and kills weir. Afterwards the control store must say
+// that the job had not ended.
 func (s *system) killMidway() {
 	s.t.Helper()
 	admin, err := s.weir("keys", "create", "--admin", "--data", s.data)
@@ -87,7 +86,7 @@ func (s *system) killMidway() {
 	})
 }
 
-// get asks the API and reads its answer.
+// get sends a GET request to the API, expects 200 and decodes the answer.
 func (s *system) get(path, key string, into any) {
 	s.t.Helper()
 	req, err := http.NewRequest(http.MethodGet, "http://"+s.addresses[1]+path, nil)
@@ -105,7 +104,7 @@ func (s *system) get(path, key string, into any) {
 	}
 }
 
-// drained waits until the groups have processed all that the log holds.
+// drained waits until the raw, rollup and dead-letter groups have committed everything in the log.
 func (s *system) drained() {
 	s.t.Helper()
 	client, err := kgo.NewClient(s.brokerOptions()...)
@@ -128,8 +127,7 @@ func (s *system) drained() {
 	}
 }
 
-// undone counts the records that groups have not committed. A group that has
-// committed nothing of a partition has all of it before it.
+// undone counts the records that the groups have not committed. A partition without a commit counts in full.
 func undone(ctx context.Context, admin *kadm.Client) (left int64, err error) {
 	for group, topics := range map[string][]string{
 		"weir-raw": {"raw-events", "replay-events"}, "weir-rollup": {"raw-events", "replay-events"},
@@ -151,14 +149,14 @@ func undone(ctx context.Context, admin *kadm.Client) (left int64, err error) {
 	return left, nil
 }
 
-// What of a window must be the same. A sum's rounding remainder, which nobody is
-// shown, depends on the order in which events came.
+// What is compared of a window. detail holds the rounding remainder of sums, which depends on the order of events and
+// is never shown.
 const (
 	everyBit   = "metrics || stats || hex(detail) || hex(ledger)"
 	everyValue = "metrics || stats || hex(ledger)"
 )
 
-// rollups returns every stored window without its version.
+// rollups returns the given columns of every stored window, by fleet, device and bucket.
 func (s *system) rollups(content string) map[string]string {
 	s.t.Helper()
 	windows := map[string]string{}
@@ -184,8 +182,8 @@ func (s *system) rollups(content string) map[string]string {
 	return windows
 }
 
-// sameValues compares two contents of everyValue. Sums and variances may differ
-// in their last digits: a rebuild adds the same numbers in another order.
+// sameValues compares two contents of everyValue. Sums and variances may differ by rounding: a rebuild adds the same
+// numbers in another order.
 func sameValues(a, b string) bool {
 	a, stats, ok := cutStats(a)
 	b, others, also := cutStats(b)
@@ -200,7 +198,7 @@ func sameValues(a, b string) bool {
 	return true
 }
 
-// cutStats takes the numbers of the stats out of a window's content.
+// cutStats separates the numbers of the stats from the rest of a window's content.
 func cutStats(content string) (rest string, stats []float64, ok bool) {
 	metrics, after, ok := strings.Cut(content, "][")
 	if !ok {
@@ -213,15 +211,14 @@ func cutStats(content string) (rest string, stats []float64, ok bool) {
 	return metrics + " " + ledger, stats, true
 }
 
-// sql reads the rollups' database, as it is when their rows are written.
+// sql calls do with the rollup database, after all rows of its journal are written out.
 func (s *system) sql(do func(*sql.DB) error) {
 	s.t.Helper()
 	writeRollups(s.t, filepath.Join(s.data, "rollups.db"))
 	s.sqlAt("rollups.db", do)
 }
 
-// writeRollups writes the rows of rollups that are only in the journal, as any
-// process may, also beside weir.
+// writeRollups writes the rollup rows that are only in the journal. Any process may do that, also while weir runs.
 func writeRollups(t *testing.T, path string) {
 	t.Helper()
 	db, err := sqldb.Open(t.Context(), "sqlite://"+path)
@@ -270,9 +267,8 @@ func (s *system) sameRollups(want map[string]string, content, after string) {
 	}
 }
 
-// The same hour is replayed three times, with a kill in the middle of each:
-// rollups stay as they were, to the bit. Then windows are made wrong, and a
-// rebuild makes them right again.
+// The same events are replayed three times, with a kill in the middle of each: the rollups stay the same, to the bit.
+// Then some windows are corrupted, and a rebuild corrects them.
 func TestReplay_ReplaysAndRebuildsLeaveRollupsAsTheyShouldBe(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t)
@@ -314,9 +310,8 @@ func TestReplay_ReplaysAndRebuildsLeaveRollupsAsTheyShouldBe(t *testing.T) {
 	s.reconcile()
 }
 
-// Devices of a new firmware come before its schema does: their events are dead
-// letters. Once the schema is there, a redrive brings in each of them, once,
-// although it is killed half way and run again.
+// Devices with a new firmware send before its schema is registered: their events become dead letters. Once the schema
+// is registered, a redrive brings in each event once, although it is killed half way and run again.
 func TestReplay_ARedriveAfterASchemaFixBringsInEachEventOnce(t *testing.T) {
 	t.Parallel()
 	const events = 10_000
@@ -347,7 +342,7 @@ func TestReplay_ARedriveAfterASchemaFixBringsInEachEventOnce(t *testing.T) {
 	if _, err := s.weir("schema", "register", path, "--data", s.data); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Second) { // until the schema is in force
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Second) { // the schema is not in force at once
 		ended := s.replay("--mode", "redrive", "--code", "unknown_firmware", "--rate", "3000")
 		s.killMidway()
 		s.start()
@@ -379,7 +374,7 @@ func TestReplay_ARedriveAfterASchemaFixBringsInEachEventOnce(t *testing.T) {
 	}
 }
 
-// early posts events of a firmware that no schema knows.
+// early posts n events of a firmware that no schema knows.
 func (s *system) early(n int) {
 	s.t.Helper()
 	now := time.Now().UTC()
@@ -407,7 +402,7 @@ func (s *system) early(n int) {
 	}
 }
 
-// stored counts the events that a query finds.
+// stored counts the events that the API returns for the last two hours.
 func (s *system) stored() (n int) {
 	s.t.Helper()
 	page := fmt.Sprintf("/v1/events?limit=5000&from=%s&to=%s&cursor=",

@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// Real sensors and 500 simulated devices, one event in a hundred sent twice,
-// one malformed, some late, some ahead of time; weir is stopped half way and
-// started again. Then what is stored must be what was acknowledged.
+// Two recorded sensors and 500 simulated devices send; one event in a hundred is sent twice, one is malformed, some
+// are late, some are ahead of the clock. weir is stopped half way and started again. In the end the stores hold what
+// was acknowledged.
 func TestRestart_NothingIsLostAcrossARestart(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t)
@@ -25,5 +25,5 @@ func TestRestart_NothingIsLostAcrossARestart(t *testing.T) {
 	t.Logf("weir fleet:\n%s", wait())
 	s.verify(90 * time.Second)
 	s.stop()
-	s.verify(0) // the same without a running weir
+	s.verify(0) // again, without a running weir
 }

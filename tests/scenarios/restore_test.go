@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// The drill of docs/restore.md, as it stands: the store of rollups is destroyed,
-// and that of control with it. The one comes back equal from the raw events, the
-// other from a copy, and devices go on with the keys they have.
+// The drill of docs/restore.md: the rollup store and the control store are destroyed. The rollups are rebuilt from
+// the raw events and equal the old ones, the control store is restored from a copy, and devices go on with the keys
+// they have.
 func TestRestore_DestroyedRollupsComeBackEqual(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t)

@@ -14,8 +14,8 @@ import (
 	"weir/tests/integration/require"
 )
 
-// remembered stores events of two fleets by weir's own outputs: plant-7's of the
-// last ten weeks, plant-8's of the last three.
+// remembered is a config that stores events of two fleets: those of plant-7 over the last ten weeks, those of plant-8
+// over the last three.
 const remembered = `
 http: {enabled: false}
 input:
@@ -45,7 +45,7 @@ output:
           batching: {count: 3000, period: 1s, processors: [{rollup: {}}]}
 `
 
-// keeper is weir's retention stream, alone, on servers.
+// keeper runs weir's retention stream alone, on real servers.
 type keeper struct {
 	t      *testing.T
 	sys    *system
@@ -85,8 +85,8 @@ func (k *keeper) weir(args ...string) (string, error) {
 	return out.String(), nil
 }
 
-// during runs the stream with its clock at a time while do goes on, and returns
-// its log.
+// during runs the stream with its clock set to a time while do runs. do gets a function that returns the end of the
+// log.
 func (k *keeper) during(at time.Time, do func(log func() string), more ...string) {
 	k.t.Helper()
 	path := filepath.Join(k.sys.dir, "retention.log")
@@ -119,7 +119,8 @@ func (k *keeper) forget(at time.Time) (rows map[string]int) {
 	return rows
 }
 
-// On S3 and PostgreSQL: the same promises, read with pyarrow's S3 client and psycopg.
+// The promises of TestRetention_ForgetsOnTimeAndKeepsWhatIsHeld on S3 and PostgreSQL, checked with pyarrow's S3
+// client and psycopg. While the control store is away, holds are unknown and nothing is deleted.
 func TestRetention_OnServersDropsPartitionsAndKeepsWhatIsHeld(t *testing.T) {
 	k := newKeeper(t)
 	file := filepath.Join(k.sys.dir, "remembered.yaml")
@@ -138,7 +139,7 @@ func TestRetention_OnServersDropsPartitionsAndKeepsWhatIsHeld(t *testing.T) {
 	}
 	later := time.Now().AddDate(2, 0, 10)
 
-	k.during(later, func(log func() string) { // the control store, which has the holds, is away
+	k.during(later, func(log func() string) { // the control store, which has the holds, cannot be reached
 		for deadline := time.Now().Add(30 * time.Second); !strings.Contains(log(),
 			"tried again"); time.Sleep(200 * time.Millisecond) {
 			if time.Now().After(deadline) {

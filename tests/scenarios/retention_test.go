@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// inventory is what tests/verify/inventory.py finds in the stores.
+// inventory is the output of tests/verify/inventory.py.
 type inventory struct {
 	Raw         lakeInventory `json:"raw"`
 	DeadLetters lakeInventory `json:"dead_letters"`
@@ -43,7 +43,7 @@ func (s *system) places() places {
 		filepath.Join(s.data, "rollups.db"), filepath.Join(s.data, "control.db")}
 }
 
-// taken reads the stores with tools that are not weir's.
+// taken returns an inventory of the stores, made with tools that share no code with weir.
 func taken(t *testing.T, p places) (inv inventory) {
 	t.Helper()
 	if _, err := os.Stat(p.rollups); err == nil {
@@ -66,7 +66,7 @@ func taken(t *testing.T, p places) (inv inventory) {
 	return inv
 }
 
-// retentionReport is what the tests read of a report.
+// retentionReport holds the fields of a retention report that the tests read.
 type retentionReport struct {
 	StartedAt time.Time `json:"started_at"`
 	At        time.Time `json:"at"`
@@ -87,8 +87,8 @@ func (r retentionReport) of(store string) (rows, kept int) {
 	return -1, -1
 }
 
-// forget runs weir with its clock of retention at a time, until a run of that time
-// has found nothing more, and returns what all runs of that time deleted.
+// forget runs weir with the retention clock set to a time until runs find nothing more to delete, and returns the
+// number of rows that they deleted, by store.
 func (s *system) forget(at time.Time) (rows map[string]int) {
 	s.t.Helper()
 	s.env = []string{"WEIR_RETENTION_INTERVAL=1s", "WEIR_RETENTION_NOW=" + at.UTC().Format(time.RFC3339)}
@@ -100,8 +100,7 @@ func (s *system) forget(at time.Time) (rows map[string]int) {
 	})
 }
 
-// end ends weir with SIGTERM. How long the streams take to drain on a busy machine
-// is for other tests to judge.
+// end stops weir with SIGTERM. Unlike stop it tolerates an unclean end: other tests check how streams drain.
 func (s *system) end() {
 	s.t.Helper()
 	if err := s.up.Process.Signal(syscall.SIGTERM); err != nil {
@@ -118,7 +117,8 @@ func (s *system) end() {
 	}
 }
 
-// forgotten waits until runs of a time find nothing more.
+// forgotten waits until three polls in a row find that the newest run, with the clock at a time, deleted nothing. It
+// returns the rows that all runs of that time deleted, by store.
 func forgotten(t *testing.T, at time.Time, ask func() (string, error)) (rows map[string]int) {
 	t.Helper()
 	last, settled := "", 0
@@ -126,7 +126,7 @@ func forgotten(t *testing.T, at time.Time, ask func() (string, error)) (rows map
 		out, err := ask()
 		last = fmt.Sprint(out, err)
 		if err != nil {
-			continue // a run may have failed while the streams start
+			continue // a run may fail while the streams start
 		}
 		var answer struct{ Runs []retentionReport }
 		if err := json.Unmarshal([]byte(out), &answer); err != nil {
@@ -156,9 +156,8 @@ func forgotten(t *testing.T, at time.Time, ask func() (string, error)) (rows map
 	return nil
 }
 
-// The clock of retention is moved, and what is too old by then leaves the stores
-// and the disk, in the order that it should, but nothing of the fleet that is held;
-// pyarrow, sqlite3 and the file system say so.
+// The retention clock is moved forward. What is expired by then leaves the stores and the disk, each store at its own
+// age, except for the fleet under legal hold. The checks use pyarrow, sqlite3 and the file system.
 func TestRetention_ForgetsOnTimeAndKeepsWhatIsHeld(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t)
@@ -178,8 +177,8 @@ func TestRetention_ForgetsOnTimeAndKeepsWhatIsHeld(t *testing.T) {
 	second()
 	s.drained()
 	good := s.judged(fleetName, "plant-8")
-	s.documented("docs/retention.md") // it ends with a hold on plant-8
-	s.stop()                          // and what is batched is stored
+	s.documented("docs/retention.md") // puts a hold on plant-8 at its end
+	s.stop()                          // stores what is still batched
 
 	before, now := taken(t, s.places()), time.Now()
 	if before.Raw.Rows[fleetName] < 8000 || before.Raw.Rows["plant-8"] < 8000 || before.DeadLetters.Rows[fleetName] == 0 ||
@@ -262,7 +261,7 @@ func TestRetention_ForgetsOnTimeAndKeepsWhatIsHeld(t *testing.T) {
 	}
 }
 
-// plan is a dry run as of a time.
+// plan returns the report of a dry run as of a time.
 func (s *system) plan(at time.Time) (r retentionReport) {
 	s.t.Helper()
 	out, err := s.weir("retention", "--dry-run", "--at", at.UTC().Format(time.RFC3339), "--json", "--data", s.data)
@@ -275,8 +274,7 @@ func (s *system) plan(at time.Time) (r retentionReport) {
 	return r
 }
 
-// documented runs every command of a page as it stands, one after the other, with
-// this test's addresses in place of the default ones.
+// documented runs all commands of a page in one script, as they are printed; only addresses are replaced.
 func (s *system) documented(page string) {
 	s.t.Helper()
 	raw, err := os.ReadFile(repo(page))

@@ -14,12 +14,11 @@ import (
 	"weir/tests/integration/built"
 )
 
-// Three gates behind a balancer that notices an ended one 2 s late are restarted
-// one after the other, while clients send 1,000 events a second. Every request has
-// a verdict, the port is never closed, and the proof explains every record.
+// Three gates behind a balancer that reacts 2 s late are restarted one after another, while clients send 1,000 events
+// a second. Every request gets a status, the balancer's port is never closed, and reconcile explains every record.
 func TestRolling_GatesBehindALateBalancerLoseNoRequest(t *testing.T) {
 	s := newSystem(t)
-	s.start() // the log, and what processes it
+	s.start() // the broker and the processing streams
 	s.ready()
 	s.createKey()
 	gates := make([]*gateProcess, 3)
@@ -35,10 +34,10 @@ func TestRolling_GatesBehindALateBalancerLoseNoRequest(t *testing.T) {
 
 	load := newDrainLoad(s)
 	load.at = b.addr
-	// A connection that no request needs is the client's to end: one that waits at a
-	// gate until its stop is closed there, perhaps as a request sets out on it.
+	// Clients close idle connections after a second. A connection that is kept open longer may be closed by a
+	// stopping gate just as a request is sent on it.
 	load.client.Transport = &http.Transport{MaxIdleConnsPerHost: 100, IdleConnTimeout: time.Second}
-	load.run(80) // two events each, and a tenth of a second between an answer and the next
+	load.run(80) // 80 clients, two events a request, 100 ms between requests
 	began := time.Now()
 	defer load.end()
 	took := func(why string) {
@@ -69,7 +68,7 @@ func TestRolling_GatesBehindALateBalancerLoseNoRequest(t *testing.T) {
 	s.stop()
 }
 
-// gateProcess is a gate in a process of its own, beside a `weir up` that has its log.
+// gateProcess is a gate in a process of its own, beside the `weir up` whose log it writes to.
 type gateProcess struct {
 	s            *system
 	name, ingest string
@@ -93,7 +92,7 @@ func (s *system) gate(name string) *gateProcess {
 	}
 	s.t.Cleanup(func() {
 		if g.cmd != nil {
-			_ = g.cmd.Process.Kill() // it may have ended
+			_ = g.cmd.Process.Kill() // it may have ended already
 			<-g.done
 		}
 		if s.t.Failed() {
@@ -103,7 +102,7 @@ func (s *system) gate(name string) *gateProcess {
 	return g
 }
 
-// start returns once the gate takes events.
+// start starts the gate and waits until it is ready.
 func (g *gateProcess) start() {
 	g.s.t.Helper()
 	log, err := os.OpenFile(filepath.Join(g.s.dir, g.name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
@@ -129,7 +128,7 @@ func (g *gateProcess) start() {
 	})
 }
 
-// stop ends the gate with SIGTERM, and expects it to drain.
+// stop ends the gate with SIGTERM and expects a clean exit.
 func (g *gateProcess) stop() {
 	g.s.t.Helper()
 	if err := g.cmd.Process.Signal(syscall.SIGTERM); err != nil {

@@ -41,8 +41,7 @@ rules:
     select: { at: left.timestamp }
 `
 
-// answering is a stream that writes an event of its own about each event, to a
-// second topic.
+// answering is a stream that writes an event about each event to the topic answers.
 const answering = `
 input:
   label: log
@@ -66,19 +65,17 @@ const moreRules = `
     select: { n: count() }
 `
 
-// tens are windows of ten seconds by device and start: how many events, and the
-// hottest of them.
+// tens describes windows of ten seconds, by device and start: how many events, how many temperatures, and the
+// highest.
 type tens map[string]string
 
-// Weir is killed again and again while a fleet sends, and versions of rules that
-// have one rule in common are put in force and taken back. In the end every
-// window of that rule holds exactly the events that
-// are stored, also those of the last seconds, after which nobody sent anything;
-// and of a pattern that takes two events of a device at a time, each device has
-// as many matches as pairs of events. Of a join that nothing is a partner in, each
-// event that is not late is told alone, once. Another topic has an event about each:
-// each of the first is told with its own of the second, once, or alone where none
-// is to be. What a device's pairs raise is one alert.
+// weir is killed repeatedly while a fleet sends and versions of a rule set that share rules are activated and rolled
+// back. In the end
+//   - each window of the rule tens holds exactly the stored events, also those of the last seconds, after which
+//     no event came;
+//   - the pattern pairs has one match for each two events of a device, and one open alert a device;
+//   - the outer joins alone and unanswered have one result for each event without a partner, unless it was late;
+//   - the join answered has one result for each event and its answer in the other topic.
 func TestRules_KillsChangeNoWindow(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t)
@@ -98,7 +95,7 @@ func TestRules_KillsChangeNoWindow(t *testing.T) {
 		s.start()
 		s.ready()
 	}
-	s.rules("activate", "1", "--fleets", "*") // what both versions have goes on
+	s.rules("activate", "1", "--fleets", "*") // the rules that both versions have go on
 	t.Logf("weir fleet:\n%s", wait())
 	s.verify(90 * time.Second)
 	want := s.storedTens()
@@ -168,17 +165,17 @@ func (s *system) paired(windows tens) {
 	}
 }
 
-// ruleAlerts counts the alerts that rules have open.
+// ruleAlerts counts the open alerts of the rule pairs.
 const ruleAlerts = `SELECT count(*) FROM alert WHERE kind = 'rule' AND rule = 'pairs' AND state = 'open'`
 
-// rows is the number that a query of the control store comes to.
+// rows returns the number that a query of the control store selects.
 func (s *system) rows(query string) (n int) {
 	s.t.Helper()
 	s.control(func(db *sql.DB) error { return db.QueryRow(query).Scan(&n) })
 	return n
 }
 
-// counts are how many events each rule counted, by the proof.
+// counts returns, by rule, how many events the rules counted, from the tallies that reconcile uses.
 func (s *system) counts() map[string]int {
 	s.t.Helper()
 	counts := map[string]int{}
@@ -208,8 +205,8 @@ func (s *system) counts() map[string]int {
 	return counts
 }
 
-// accountedFor fails unless the proof tells of as many events counted as the
-// windows hold, and that each has one outcome in each rule.
+// accountedFor fails unless reconcile reports as many counted events as the windows hold and as many events of the
+// join as there are results, and finds sampled results right.
 func (s *system) accountedFor(windows tens) {
 	s.t.Helper()
 	out, err := s.weir("reconcile", "--data", s.data, "--json", "--sample", "300")
@@ -262,8 +259,8 @@ func (s *system) accountedFor(windows tens) {
 	}
 }
 
-// leadsToItsEvents asks for the events of the last result of a rule, and these for
-// the results that count them.
+// leadsToItsEvents queries the events of the last result of a rule, and checks that the lineage of one of them leads
+// back to that result.
 func (s *system) leadsToItsEvents(rule string) {
 	s.t.Helper()
 	var id string
@@ -307,7 +304,7 @@ func (s *system) leadsToItsEvents(rule string) {
 	s.t.Errorf("the event %s of %s does not lead back to the result %s of %s: %+v", e.ID, e.Device, id, rule, back)
 }
 
-// rules runs weir rules on the running weir's data.
+// rules runs `weir rules VERB` on the data of the running weir.
 func (s *system) rules(verb string, args ...string) {
 	s.t.Helper()
 	out, err := s.weir(append([]string{"rules", verb, "--data", s.data}, args...)...)
@@ -316,7 +313,7 @@ func (s *system) rules(verb string, args ...string) {
 	}
 }
 
-// file writes a file beside the data, and returns its path.
+// file writes a file into the scratch folder and returns its path.
 func (s *system) file(name, text string) string {
 	s.t.Helper()
 	path := filepath.Join(s.dir, name)
@@ -326,7 +323,7 @@ func (s *system) file(name, text string) string {
 	return path
 }
 
-// told reads the newest revision of each result.
+// told returns the newest revision of each result of the rule tens.
 func (s *system) told() tens {
 	s.t.Helper()
 	found := tens{}
@@ -369,7 +366,7 @@ func hold(n, temps int, hottest *float64) string {
 	return fmt.Sprintf("%d events, %d of %g at most", n, temps, *hottest)
 }
 
-// storedTens counts what the raw store has, without weir's engine of rules.
+// storedTens computes the windows from the raw store, without weir's rule engine.
 func (s *system) storedTens() tens {
 	s.t.Helper()
 	out, err := s.weir("query", "--data", s.data, "--fields", "event")

@@ -19,7 +19,7 @@ import (
 	"weir/tests/integration/playback"
 )
 
-// verdicts counts what a journal says of its events, by verdict and code.
+// verdicts counts the verdicts of a journal, by verdict and code.
 func verdicts(t *testing.T, journal string) map[string]int {
 	t.Helper()
 	raw, err := os.ReadFile(journal)
@@ -36,8 +36,8 @@ func verdicts(t *testing.T, journal string) map[string]int {
 	return count
 }
 
-// probe sends single events of a firmware, in a fleet of its own, until one is
-// accepted. Before that, none may be refused for anything but its firmware.
+// probe sends single events of a firmware, in a fleet of its own, until one is accepted. Until then, each must be
+// refused as of an unknown firmware.
 func (s *system) probe(key, firmware string) {
 	s.t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
@@ -54,8 +54,7 @@ func (s *system) probe(key, firmware string) {
 	}
 }
 
-// registry is a weir that others take their schemas from. It knows version 1
-// of events to begin with.
+// registry starts a weir whose schema registry others use. It has only version 1 of the events' schema.
 func registry(t *testing.T) (r *system, admin string) {
 	t.Helper()
 	r = newSystem(t)
@@ -87,11 +86,10 @@ func registry(t *testing.T) (r *system, admin string) {
 	return r, admin
 }
 
-// TestSchema_SchemasComeIntoForceUnderLoad runs devices of three firmwares in one
-// fleet, each from the moment that its schema is registered, without a pause.
-// Meanwhile the registry is killed, weir is killed and restarted without it,
-// the registry comes back, and is replaced by another implementation's recorded
-// answers. Every event is accepted, stored and counted once.
+// TestSchema_SchemasComeIntoForceUnderLoad runs devices of three firmwares in one fleet, each from the moment its
+// schema is registered. Meanwhile the registry is killed, weir is killed and restarted without it, the registry comes
+// back and is then replaced by the recorded answers of another implementation. Every event is accepted, stored and
+// counted once.
 func TestSchema_SchemasComeIntoForceUnderLoad(t *testing.T) {
 	t.Parallel()
 	r, admin := registry(t)
@@ -128,7 +126,7 @@ func TestSchema_SchemasComeIntoForceUnderLoad(t *testing.T) {
 	s.probe(probes, "2.1.0")
 	load("2.1.0", 32)
 
-	r.kill() // the last known schemas stay in force
+	r.kill() // the schemas known last stay in force
 	time.Sleep(3 * time.Second)
 	s.kill() // also across a restart
 	s.start()
@@ -143,7 +141,7 @@ func TestSchema_SchemasComeIntoForceUnderLoad(t *testing.T) {
 
 	r.kill()
 	other := replaced(t, r.addresses[1])
-	s.probe(probes, "4.2.0") // only the other registry has it, as a schema that refers to another subject
+	s.probe(probes, "4.2.0") // only the other registry has this version, as a schema with a reference to another subject
 	for _, wait := range waits {
 		t.Logf("weir fleet:\n%s", wait())
 	}
@@ -153,7 +151,7 @@ func TestSchema_SchemasComeIntoForceUnderLoad(t *testing.T) {
 	for i, journal := range journals {
 		got := verdicts(t, journal)
 		for verdict, n := range got {
-			// those were sent again
+			// these were sent again
 			if verdict != "accepted" && !strings.HasPrefix(verdict, "unknown") && !strings.HasPrefix(verdict, "refused") {
 				t.Errorf("firmware %d: %d events are %s", i+1, n, verdict)
 			}
@@ -167,8 +165,8 @@ func TestSchema_SchemasComeIntoForceUnderLoad(t *testing.T) {
 	s.reconcile()
 }
 
-// replaced answers at an address as another registry did, with all that it had
-// in the end. Its subject is the one that events have.
+// replaced serves, at an address, the recorded answers of another registry in their final state, with its subject
+// renamed to that of the events.
 func replaced(t *testing.T, address string) *playback.Server {
 	t.Helper()
 	recording, err := playback.Read(repo("plugins/ingest/registry/testdata/registry_apicurio.json"))
@@ -192,7 +190,7 @@ func replaced(t *testing.T, address string) *playback.Server {
 	return other
 }
 
-// send posts events.
+// send posts events as one array and returns status and body.
 func (s *system) send(key string, events ...string) (status int, answer string) {
 	s.t.Helper()
 	req, err := http.NewRequest(http.MethodPost, "http://"+s.addresses[0]+"/v1/events",
@@ -222,7 +220,7 @@ func (s *system) post(events ...string) {
 	}
 }
 
-// counted is how often a metric is counted of a device, "" for all.
+// counted returns how often a metric is counted in the one-minute rollups of a device, or of all for "".
 func (s *system) counted(metric, device string) (n int) {
 	s.t.Helper()
 	s.sql(func(db *sql.DB) error {
@@ -232,9 +230,8 @@ func (s *system) counted(metric, device string) (n int) {
 	return n
 }
 
-// TestSchema_ARebuildCountsWhatSchemasHaveLearned sends a metric before a schema knows
-// it: it is kept, and left out of rollups. Once a version declares it, it is
-// counted from then on; a rebuild brings in what came before.
+// TestSchema_ARebuildCountsWhatSchemasHaveLearned sends a metric that no schema declares: it is stored, and left out
+// of the rollups. Once a schema version declares it, new readings are counted; a rebuild adds the earlier ones.
 func TestSchema_ARebuildCountsWhatSchemasHaveLearned(t *testing.T) {
 	t.Parallel()
 	const devices, each = 5, 20

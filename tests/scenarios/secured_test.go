@@ -17,9 +17,8 @@ import (
 	"weir/tests/integration/secured"
 )
 
-// All shipped streams, on brokers that let in nobody without TLS and a password,
-// configured by nothing but the environment that docs/secured-kafka.md exports:
-// an event goes its way, and every record is explained.
+// All shipped streams run against brokers that require TLS and a password, configured only by the environment that
+// docs/secured-kafka.md exports. An event is stored, a malformed one is dead-lettered, and every record is explained.
 func TestSecured_EveryStreamGetsIntoASecuredKafka(t *testing.T) {
 	log := secured.Start(t, kfake.NumBrokers(3))
 	s := newSystem(t)
@@ -66,7 +65,7 @@ func TestSecured_EveryStreamGetsIntoASecuredKafka(t *testing.T) {
 
 	all := c.run("all", "*")
 	all.ready()
-	// The engine is ready before it has made a stream, and so before the store is there.
+	// The engine is ready before the first stream exists, and so before the control store does.
 	var key string
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
 		if key, err = s.weir("keys", "create", "--fleet", fleetName, "--scope", "ingest,query,operate", "--store",
@@ -79,14 +78,14 @@ func TestSecured_EveryStreamGetsIntoASecuredKafka(t *testing.T) {
 	}
 	event := fmt.Sprintf(`{"event_id": %q, "device_id": "pump-1", "device_firmware_version": "2.1.0", "timestamp": %q,
 		"metrics": {"cpu_temp": 61.5, "battery_voltage": 3.7, "vibration": 0.2}}`, uuid.NewString(), time.Now().UTC().Format(time.RFC3339))
-	for _, body := range []string{event, `{"event_id": 1}`} { // one for each topic
+	for _, body := range []string{event, `{"event_id": 1}`} { // one event for each topic
 		want := map[bool]int{true: 202, false: 400}[body == event]
 		for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(100 * time.Millisecond) {
 			got, err := postOne(t, all.ingest, strings.TrimSpace(key), body)
 			if err == nil && got == want {
 				break
 			}
-			if time.Now().After(deadline) { // until then the stream may not have begun
+			if time.Now().After(deadline) { // the stream may not run at first
 				t.Fatalf("answered %d, want %d: %v", got, want, err)
 			}
 		}
@@ -120,7 +119,7 @@ func postOne(t *testing.T, address, key, body string) (int, error) {
 	return resp.StatusCode, resp.Body.Close()
 }
 
-// securedPage is what docs/secured-kafka.md shows: its commands, and its config.
+// securedPage returns the commands and the config of docs/secured-kafka.md.
 func securedPage(t *testing.T) (commands, config string) {
 	t.Helper()
 	raw, err := os.ReadFile(repo("docs/secured-kafka.md"))

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// said is all that weir has said so far.
+// said returns the log of weir so far.
 func (s *system) said() string {
 	s.t.Helper()
 	said, err := os.ReadFile(filepath.Join(s.dir, "up.log"))
@@ -20,8 +20,8 @@ func (s *system) said() string {
 	return string(said)
 }
 
-// greeted waits until weir has said for the nth time that it is ready, which is
-// after the keys are made, and returns all that it has said.
+// greeted waits until weir has logged "weir is ready." n times, and returns the log. The line comes after the first
+// keys exist.
 func (s *system) greeted(n int) string {
 	s.t.Helper()
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
@@ -35,8 +35,7 @@ func (s *system) greeted(n int) string {
 	}
 }
 
-// A start says what matters and ends with one line that weir is ready; a clean
-// stop warns of nothing.
+// The log of a start is short and ends with the line that weir is ready; a clean run logs no warning.
 func TestStart_IsQuietAndEndsWithReady(t *testing.T) {
 	s := newSystem(t)
 	s.start()
@@ -61,7 +60,7 @@ func TestStart_IsQuietAndEndsWithReady(t *testing.T) {
 	}
 }
 
-// The help of the whole program names every command once, in weir's words.
+// The top-level help lists every command once, without the engine's phrases.
 func TestHelp_NamesEveryCommand(t *testing.T) {
 	s := newSystem(t)
 	help, err := s.weir("--help")
@@ -93,7 +92,7 @@ func TestHelp_NamesEveryCommand(t *testing.T) {
 	}
 }
 
-// Each shell takes its completion, and knows commands below commands.
+// Each shell accepts its completion script, which also completes subcommands.
 func TestCompletion_IsTakenByTheShell(t *testing.T) {
 	s := newSystem(t)
 	for shell, try := range map[string]string{
@@ -106,7 +105,7 @@ func TestCompletion_IsTakenByTheShell(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, err := exec.LookPath(shell); err != nil {
-			continue // it was printed; there is no such shell to try it
+			continue // the shell is not installed: only the output was checked
 		}
 		out, err := exec.Command(shell, "-c", script+"\n"+try).CombinedOutput()
 		if err != nil || shell != "zsh" && (!strings.Contains(string(out), "create") || !strings.Contains(string(out),
