@@ -18,8 +18,8 @@ import (
 	"time"
 )
 
-// certificate writes one for this machine, and returns its files and a client
-// that trusts it alone.
+// certificate writes a self-signed certificate for this machine and returns its files and a client that trusts only
+// it.
 func certificate(t *testing.T) (cert, key string, client *http.Client) {
 	t.Helper()
 	secret, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -52,8 +52,8 @@ func certificate(t *testing.T) (cert, key string, client *http.Client) {
 		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}}
 }
 
-// Gate and api speak TLS, and nothing else; the commands find the api through the
-// data directory, and take a CA for one that is named.
+// Gate and API serve only TLS. The commands find the API through the data directory, and accept the CA of an API that
+// is named.
 func TestUp_GateAndAPISpeakTLS(t *testing.T) {
 	s := newSystem(t)
 	cert, key, client := certificate(t)

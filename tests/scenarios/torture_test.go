@@ -9,10 +9,9 @@ import (
 	"time"
 )
 
-// weir is killed again and again, at random moments, start-up included, while a
-// fleet sends and retries. In the end every acknowledged event is stored and
-// counted once, and the proof explains every offset of the log.
-// WEIR_TORTURE_KILLS says how often; WEIR_TORTURE_SEED repeats the moments.
+// weir is killed repeatedly at random moments, during start-up included, while a fleet sends and retries. In the end
+// every acknowledged event is stored and counted once, and reconcile explains every offset. WEIR_TORTURE_KILLS is the
+// number of kills; WEIR_TORTURE_SEED repeats the moments of a run.
 func TestTorture_LosesNothing(t *testing.T) {
 	t.Parallel()
 	kills := fromEnv(t, "WEIR_TORTURE_KILLS", 4)
@@ -29,18 +28,18 @@ func TestTorture_LosesNothing(t *testing.T) {
 		"--duplicates", "2", "--malformed", "1", "--late", "2", "--clock-ahead", "1", "--retry", "--retry-for", "1h",
 		"--timeout", "10s")
 	for i := range kills {
-		if i%4 != 3 { // one in four dies while it starts
+		if i%4 != 3 { // one in four is killed while it starts
 			s.ready()
 		}
 		time.Sleep(time.Duration(200+random.IntN(4000)) * time.Millisecond)
 		s.kill()
-		// How often the stores are written decides what a kill interrupts.
+		// The store periods decide what a kill interrupts.
 		period := []string{"50ms", "300ms", "2s"}[random.IntN(3)]
 		s.env = []string{"WEIR_RAW_PERIOD=" + period, "WEIR_ROLLUP_PERIOD=" + period, "WEIR_DEAD_LETTER_PERIOD=" + period}
 		s.start()
 	}
 	s.ready()
-	time.Sleep(3 * time.Second) // every device has come back by now
+	time.Sleep(3 * time.Second) // every device has retried by now
 	if err := devices.Process.Signal(syscall.SIGINT); err != nil {
 		t.Fatal(err)
 	}

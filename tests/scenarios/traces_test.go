@@ -22,15 +22,14 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// collector takes traces over OTLP, and keeps them. While it is stuck it answers
-// nobody.
+// collector is an OTLP endpoint that keeps the traces it receives. While it is stuck, it answers no request.
 type collector struct {
 	url string
 
 	mu     sync.Mutex
 	raw    [][]byte
-	traces map[string][]*tracepb.Span // by the id of the trace
-	stuck  context.Context            // done when it is not
+	traces map[string][]*tracepb.Span // by trace id
+	stuck  context.Context            // done unless the collector is stuck
 }
 
 func newCollector(t *testing.T) *collector {
@@ -71,7 +70,7 @@ func (c *collector) stick() (free func()) {
 func (c *collector) take(r *http.Request) error {
 	raw, err := io.ReadAll(r.Body)
 	if err != nil {
-		return nil // it was cut off
+		return nil // the request was aborted
 	}
 	var req collectorpb.ExportTraceServiceRequest
 	if err := proto.Unmarshal(raw, &req); err != nil {
@@ -91,7 +90,7 @@ func (c *collector) take(r *http.Request) error {
 	return nil
 }
 
-// paths are the spans of a trace, each with those above it.
+// paths returns the spans of a trace, each as the path of span names from the root.
 func (c *collector) paths(trace string) (paths []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -109,7 +108,7 @@ func (c *collector) paths(trace string) (paths []string) {
 	return paths
 }
 
-// asked sends a request, and returns its status and what weir calls it.
+// asked posts a body with some headers and returns the status and the request id of the answer.
 func (s *system) asked(body string, headers ...string) (status int, id string) {
 	s.t.Helper()
 	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, "http://"+s.addresses[0]+"/v1/events",
@@ -131,8 +130,8 @@ func (s *system) asked(body string, headers ...string) (status int, id string) {
 	return resp.StatusCode, resp.Header.Get("X-Request-Id")
 }
 
-// One trace leads from a device's request to the Parquet object, the transaction of
-// the rollups and the dead letter; it holds nothing of the events.
+// One trace leads from a device's request to the Parquet object, the rollup transaction and the dead letter. It
+// contains nothing of the events.
 func TestTraces_ARequestIsOneTraceToTheStores(t *testing.T) {
 	c := newCollector(t)
 	s := newSystem(t)
@@ -167,7 +166,7 @@ func TestTraces_ARequestIsOneTraceToTheStores(t *testing.T) {
 		return len(missing) == 0
 	})
 
-	// The dead letter says which request it came with.
+	// The dead letter names the request that brought it.
 	var letters struct {
 		All []struct{ ID string } `json:"dead_letters"`
 	}
@@ -179,14 +178,14 @@ func TestTraces_ARequestIsOneTraceToTheStores(t *testing.T) {
 	if err != nil || !strings.Contains(letter, "weir_request_id") || strings.Count(letter, trace) < 2 {
 		t.Errorf("the dead letter does not name request and trace %s (%v):\n%s", trace, err, letter)
 	}
-	// A client's own name of a request is kept, if it is opaque.
+	// A request id from the client is kept if it is opaque.
 	for own, kept := range map[string]bool{uuid.NewString(): true, "a b": false, "4111111111111111": false} {
 		status, id := s.asked(fmt.Sprintf(event, uuid.NewString(), device, "2.0.0", now), "X-Request-Id", own)
 		if status != http.StatusAccepted || (id == own) != kept || id == "" {
 			t.Errorf("a request called %q is answered %d, as %q", own, status, id)
 		}
 	}
-	for _, address := range s.addresses[:2] { // what is refused has one too
+	for _, address := range s.addresses[:2] { // errors have one too
 		resp, err := http.Get("http://" + address + "/v1/nothing")
 		if err != nil {
 			t.Fatal(err)
@@ -207,8 +206,8 @@ func TestTraces_ARequestIsOneTraceToTheStores(t *testing.T) {
 	s.stop()
 }
 
-// A collector that answers nobody holds up nothing: events are taken and stored, what
-// it is not sent is counted, and weir ends in time.
+// A collector that never answers blocks nothing: events are accepted and stored, spans that are not sent are counted,
+// and weir stops in time.
 func TestTraces_AStuckCollectorBlocksNothing(t *testing.T) {
 	c := newCollector(t)
 	free := c.stick()
@@ -219,7 +218,7 @@ func TestTraces_AStuckCollectorBlocksNothing(t *testing.T) {
 	s.ready()
 	s.createKey()
 	lost := func() bool { return s.metric(`weir_trace_spans_total`) > 0 }
-	for !lost() { // each has ten spans and more, of which 4,096 may wait
+	for !lost() { // each request has at least ten spans, and 4,096 may wait
 		_, wait := s.fleet("--devices", "100", "--rate", "500", "--duration", "2s", "--batch", "1")
 		wait()
 	}

@@ -8,10 +8,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// A producer of its own writes events in transactions: what was aborted is
-// stored and counted nowhere and has claimed nothing, so that the same event,
-// sent again and committed, is the one that counts. The proof explains the
-// markers and the aborted records.
+// A producer writes events in transactions. An aborted event is neither stored nor counted and has no claim, so that
+// the same event, sent again and committed, counts. Reconcile explains the transaction markers and the aborted
+// records.
 func TestTransactions_WhatWasAbortedIsNoEvent(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t)

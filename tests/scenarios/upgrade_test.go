@@ -17,11 +17,10 @@ import (
 	"weir/tests/integration/require"
 )
 
-// landedBefore is a commit that was in use: what it has written, this weir takes
-// over. Move it on with each release.
+// landedBefore is the commit of an older weir whose data this weir must take over. Move it forward with each release.
 const landedBefore = "0486cca79a543393317fbc0e0c81fb040e393ceb"
 
-// older builds that weir once, for all tests that need it.
+// older returns the binary of that weir, built once for all tests.
 var older = sync.OnceValues(func() (path string, err error) {
 	if path := os.Getenv("WEIR_OLDER_BINARY"); path != "" {
 		return filepath.Abs(path)
@@ -44,15 +43,14 @@ var older = sync.OnceValues(func() (path string, err error) {
 		return "", fmt.Errorf("unpacking the older weir: %w\n%s", err, out)
 	}
 	build := exec.Command("go", "build", "-o", path, ".")
-	build.Dir, build.Env = source, append(os.Environ(), "CGO_ENABLED=0") // most of it has been compiled so
+	build.Dir, build.Env = source, append(os.Environ(), "CGO_ENABLED=0") // shares most of the build cache
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("the older weir cannot be built here, as where its modules cannot be had: %w\n%s", err, out)
 	}
 	return path, nil
 })
 
-// olderWeir is the binary of a weir that was in use before this one: the one that
-// WEIR_OLDER_BINARY names, or one built from the history.
+// olderWeir returns the binary that WEIR_OLDER_BINARY names, or else one built from the history.
 func olderWeir(t *testing.T) string {
 	t.Helper()
 	path, err := older()
@@ -62,9 +60,8 @@ func olderWeir(t *testing.T) string {
 	return path
 }
 
-// What docs/upgrade.md says of one machine: the older weir is stopped while devices
-// send, and this one goes on with its data directory: its log, stores,
-// claims, keys and configs.
+// The upgrade of docs/upgrade.md on one machine: the older weir is stopped while devices send, and this one goes on
+// with its data directory, that is its log, stores, claims, keys and configs.
 func TestUpgrade_ThisWeirGoesOnWhereAnOlderOneWas(t *testing.T) {
 	t.Parallel()
 	old := olderWeir(t)
@@ -91,11 +88,9 @@ func TestUpgrade_ThisWeirGoesOnWhereAnOlderOneWas(t *testing.T) {
 	s.reconcile()
 }
 
-// What docs/upgrade.md says of a cluster: while it is rolled, the older weir and
-// this one have the same Kafka, PostgreSQL, Redis and S3, and share the partitions
-// of each group. First devices send to the older gate, then to this one; in both
-// halves each version has stored what the other's gate has taken. Then the
-// older one is stopped in the middle of the load.
+// The rolling upgrade of docs/upgrade.md: the older weir and this one use the same Kafka, PostgreSQL, Redis and S3
+// and share the partitions of each group. First devices send to the older gate, then to the newer; in both phases
+// each version processes events of the other's gate. In the second phase the older one is stopped under load.
 func TestUpgrade_AnOlderWeirSharesTheClusterWithThisOne(t *testing.T) {
 	t.Parallel()
 	old := olderWeir(t)
@@ -125,7 +120,7 @@ func TestUpgrade_AnOlderWeirSharesTheClusterWithThisOne(t *testing.T) {
 
 	var this *node
 	load(before, func() {
-		this = c.run("newer", "*") // it migrates the stores under the older one
+		this = c.run("newer", "*") // migrates the stores while the older one runs
 		this.ready()
 		c.shared()
 		c.progress()
@@ -139,10 +134,10 @@ func TestUpgrade_AnOlderWeirSharesTheClusterWithThisOne(t *testing.T) {
 	this.stop()
 }
 
-// readers are the groups that read what devices send, each in all partitions.
+// readers returns the groups that read all partitions of raw-events.
 func readers() []string { return []string{"weir-raw", "weir-rollup", "weir-detect", "weir-rules"} }
 
-// shared waits until each group has two members, and each of them partitions.
+// shared waits until each group has two members, each with partitions.
 func (c *cluster) shared() {
 	c.t.Helper()
 	admin := c.admin()
@@ -165,8 +160,8 @@ func (c *cluster) shared() {
 	})
 }
 
-// progress waits until something has come in each partition, and each group has
-// committed that: whoever has a partition has stored what came.
+// progress waits until every partition has new records that every group has committed, whichever member owns the
+// partition.
 func (c *cluster) progress() {
 	c.t.Helper()
 	admin := c.admin()

@@ -17,10 +17,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// One weir takes telemetry and events about people at once, over HTTP and WebSocket,
-// and is killed meanwhile: of either log every record is explained, each kind is in
-// stores of its own, and nothing personal is in any. The commands are those of
-// docs/user-events.md.
+// One weir accepts telemetry and user events at once, over HTTP and WebSocket, and is killed meanwhile. Every record
+// of either log is explained, each kind has stores of its own, and no personal data is stored. The commands are those
+// of docs/user-events.md.
 func TestUserEvents_BothKindsAreKeptApartAndExplained(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t)
@@ -44,7 +43,7 @@ func TestUserEvents_BothKindsAreKeptApartAndExplained(t *testing.T) {
 		}
 		cmd := exec.Command("sh", "-c", strings.NewReplacer("127.0.0.1:8081", gate, "2026-11-21T09:15:00Z",
 			time.Now().UTC().Format(time.RFC3339)).Replace(command))
-		cmd.Dir = s.dir // where ./data is
+		cmd.Dir = s.dir // ./data is relative to it
 		cmd.Env = append(append(os.Environ(), s.env...), "PATH="+bin+":"+os.Getenv("PATH"), "KEY="+key)
 		out, err := cmd.Output()
 		if err != nil {
@@ -84,13 +83,13 @@ func TestUserEvents_BothKindsAreKeptApartAndExplained(t *testing.T) {
 		t.Fatalf("over WebSocket: %s %v", answer, err)
 	}
 	conn.Close()
-	id := uuid.NewString() // both kinds may have it
+	id := uuid.NewString() // used by an event of each kind
 	person, pump := personal(""), fmt.Sprintf(`{"event_id":%q,"device_id":"pump-1","device_firmware_version":"2.0.0",`+
 		`"timestamp":%q,"metrics":{"cpu_temp":50,"battery_voltage":3.7,"vibration":0.2}}`, id,
 		time.Now().UTC().Format(time.RFC3339Nano))
 	_, rest, _ := strings.Cut(person, `"device_id"`)
 	person = `{"event_id":"` + id + `","device_id"` + rest
-	for range 2 { // before and after a kill: the second of each is a duplicate
+	for range 2 { // before and after a kill; the second of each is a duplicate
 		if status := post(person); status != http.StatusAccepted {
 			t.Errorf("a person's event was answered %d", status)
 		}
@@ -123,7 +122,7 @@ func TestUserEvents_BothKindsAreKeptApartAndExplained(t *testing.T) {
 		t.Errorf("a dry run of their retention: %s", dry)
 	}
 	s.askedByLog()
-	run(commands[3]) // ends with 0: it found nothing
+	run(commands[3]) // exit code 0: the scan found nothing
 	if out := run(commands[4]); strings.Count(out, `"kind":"event"`) != 1 || !strings.Contains(out, "order_placed") ||
 		strings.Contains(out, "ann@example.com") {
 		t.Errorf("%s", out)
@@ -136,7 +135,7 @@ func TestUserEvents_BothKindsAreKeptApartAndExplained(t *testing.T) {
 	}
 }
 
-// besideWeir moves what was laid out in mine to where weir up takes it from.
+// besideWeir moves the configs from the folder mine to the folder from which weir up reads them.
 func (s *system) besideWeir() {
 	s.t.Helper()
 	for _, dir := range []string{"configs", "schemas", "bloblang"} {
@@ -146,7 +145,7 @@ func (s *system) besideWeir() {
 	}
 }
 
-// behind waits until a group has committed all that a topic holds.
+// behind waits until a group has committed everything that a topic holds.
 func (s *system) behind(group, topic string) {
 	s.t.Helper()
 	client, err := kgo.NewClient(s.brokerOptions()...)
@@ -172,7 +171,7 @@ func (s *system) behind(group, topic string) {
 	})
 }
 
-// listens waits until a gate takes events.
+// listens waits until a gate is ready.
 func (s *system) listens(gate string) {
 	s.t.Helper()
 	s.until("the gate at "+gate+" is ready", func() bool {
@@ -184,7 +183,7 @@ func (s *system) listens(gate string) {
 	})
 }
 
-// askedByLog asks the api about either log: each has what it has, and nothing else.
+// askedByLog queries the API for each log: each has its own events and dead letters and no others.
 func (s *system) askedByLog() {
 	s.t.Helper()
 	out, err := s.weir("keys", "create", "--fleet", "shop", "--scope", "query", "--data", s.data)

@@ -13,11 +13,10 @@ import (
 	"github.com/google/uuid"
 )
 
-// An app sends the user where nobody looks for one: its events are dead letters. A
-// redrive with a patch brings in each once, although it is killed half way, but for
-// those of a device that is blocked and of one that has withdrawn; what was no field
-// of a user is a token now that it is one. Reprocessed, they stay as many as they are.
-// All of it leaves telemetry as it was.
+// An app sends the user in a field that is not declared: its events become dead letters. A redrive with a patch,
+// killed half way, brings in each event once, except those of a blocked device and of one that has withdrawn consent.
+// The misplaced user id is masked once it is in the right field. Reprocessing changes no count, and telemetry stays
+// as it was.
 func TestReplay_EventsAboutPeopleComeInOnceAndAsTheirSubjectsWant(t *testing.T) {
 	t.Parallel()
 	const events = 2000
@@ -67,8 +66,8 @@ root.usr = deleted()`
 	s.killMidway()
 	s.start()
 	s.ready()
-	// What was under way when it was killed is read again: sent back, it is passed over,
-	// refused, refused once more.
+	// Records in flight at the kill are read again: those already published are skipped, those refused are refused
+	// again.
 	if j := ended(); j.State != "done" || j.Progress.Read < events || j.Progress.Published > events*8/10 ||
 		j.Progress.Refused < events*2/10 {
 		t.Fatalf("the redrive: %+v", j)
@@ -80,13 +79,13 @@ root.usr = deleted()`
 	}
 	run("block", "lift", "--fleet", fleetName, "--device", "browser-0")
 	run("consent", "grant", "--fleet", fleetName, "--subject", "browser-1", "--purpose", "analytics")
-	time.Sleep(3 * time.Second) // judges read blocks every second or two
+	time.Sleep(3 * time.Second) // blocks and consents are re-read every second or two
 	if j := in(redrive...); j.Progress.Published != events*2/10 || j.Progress.Skipped != events*8/10 {
 		t.Errorf("when nobody is against it any more: %+v", j)
 	}
 	s.explained(events)
 
-	// What was too old is taken from who asks for it by that name.
+	// Events that were too old are redriven if their code is named.
 	if status, _ := s.request("http://"+gate+"/v1/events", http.MethodPost, s.key, aged(personal(""),
 		48*time.Hour)); status != http.StatusBadRequest {
 		t.Errorf("an event of two days ago was answered %d", status)
@@ -106,7 +105,7 @@ root.usr = deleted()`
 	s.start()
 	s.ready()
 	if j := ended(); j.State != "done" || j.Progress.Read != events+1 || j.Progress.Published != events*9/10 ||
-		j.Progress.Refused != events/10+1 { // the stale one was of browser-1, too
+		j.Progress.Refused != events/10+1 { // the stale event was of browser-1 too
 		t.Errorf("reprocessing: %+v", j)
 	}
 	s.explained(events + 1)
@@ -117,9 +116,8 @@ root.usr = deleted()`
 	}
 }
 
-// withPeople lays out the configs of both logs, before the start. Into files of
-// configs/people goes what is given, where their comment says that it may. It returns
-// where the gate of events about people is to listen.
+// withPeople writes the configs of both logs before the start, inserts the given text into files of configs/people
+// where their comments allow it, and returns the address of the gate for user events.
 func (s *system) withPeople(more map[string]string) (gate string) {
 	s.t.Helper()
 	gate = freeAddress(s.t)
@@ -153,7 +151,7 @@ func (s *system) withPeople(more map[string]string) (gate string) {
 	return gate
 }
 
-// misplaced posts events of ten devices that have their user in a field of its own.
+// misplaced posts n events of ten devices that have the user in an undeclared field, and expects each to be refused.
 func (s *system) misplaced(gate string, n int) {
 	s.t.Helper()
 	for first := 0; first < n; first += 100 {
@@ -170,8 +168,8 @@ func (s *system) misplaced(gate string, n int) {
 	}
 }
 
-// explained waits until events about people are stored, so many, each once and with a
-// token for its user, and has the proof explain every record of their log.
+// explained waits until all user events are processed. It fails unless n events are stored, each once and with a
+// masked user id, and reconcile explains every record of their log. It returns the report.
 func (s *system) explained(n int) (report string) {
 	s.t.Helper()
 	s.behind("weir-user-raw", "user-events")
@@ -190,7 +188,7 @@ func (s *system) explained(n int) (report string) {
 		s.get(page+cursor, s.key, &found)
 		for _, e := range found.Events {
 			if seen[e.ID] || !strings.HasPrefix(e.Event.User.ID, "pii-") {
-				raw, _ := json.Marshal(e) // for the test's log
+				raw, _ := json.Marshal(e) // only for the test's log
 				s.t.Fatalf("stored twice, or with an id in clear: %s", raw)
 			}
 			seen[e.ID] = true

@@ -16,9 +16,8 @@ import (
 	"time"
 )
 
-// A secret, a path and addresses that YAML would take for its own reach their
-// components as they were set: a receiver that knows the secret can check what
-// is sent to it.
+// A secret, a path and addresses with characters that are special in YAML reach their components unchanged: a webhook
+// receiver that knows the secret can verify the signature.
 func TestValues_ReachTheirComponentsAsTheyAreSet(t *testing.T) {
 	s := newSystem(t)
 	if l, err := net.Listen("tcp", "[::1]:0"); err != nil {
@@ -57,7 +56,7 @@ func TestValues_ReachTheirComponentsAsTheyAreSet(t *testing.T) {
 	s.stop()
 }
 
-// What is wrong with a config is said before keys are made and anything listens.
+// A config error is reported before keys are created and anything listens.
 func TestUp_ChecksConfigsFirst(t *testing.T) {
 	s := newSystem(t)
 	home := filepath.Join(s.dir, "home")

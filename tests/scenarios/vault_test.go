@@ -18,8 +18,8 @@ import (
 	"weir/tests/integration/vaulted"
 )
 
-// A stream whose secret is in a Vault signs with it, whatever it holds, and with
-// the next one after a rotation; neither echo nor any line of the log shows it.
+// A stream signs with the secret that a Vault has, whatever characters it contains, and with the next one after a
+// rotation. Neither `weir echo` nor the log shows it.
 func TestVault_AStreamSignsWithWhatIsThere(t *testing.T) {
 	s := newSystem(t)
 	set := vaulted.Start(t)
@@ -43,7 +43,7 @@ func TestVault_AStreamSignsWithWhatIsThere(t *testing.T) {
 			wrong = append(wrong, fmt.Sprintf("%q: signed with %s, expected %s", passwords[next], signature, want))
 		}
 		if next++; next < len(passwords) {
-			set(passwords[next]) // before this request is answered, and the next one made
+			set(passwords[next]) // set before this request is answered, so before the next one is sent
 		}
 	}))
 	defer hook.Close()

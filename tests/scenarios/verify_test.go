@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// A check that cannot fail proves nothing: the checker's own tests break a
-// sound system in every way it knows and expect each to be named.
+// A check that cannot fail proves nothing: the tests of verify.py corrupt a sound system in every way that it detects
+// and expect each fault to be named.
 func TestVerify_TheCheckerNamesEachFault(t *testing.T) {
 	python, err := exec.Command(repo("tests/integration/venv.sh")).Output()
 	if err != nil {

@@ -8,9 +8,8 @@ import (
 	"time"
 )
 
-// Streams are taken up as their files change, under load: a right change, one
-// that is wrong, one that cannot be started, a right one of the gate itself. No
-// event is lost or stored twice.
+// Changed stream files are applied under load: a valid change, an invalid one, one that cannot start, and a change of
+// the gate itself. No event is lost or stored twice.
 func TestWatch_ChangedStreamsAreTakenUpWithoutLoss(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t)
@@ -52,14 +51,14 @@ func TestWatch_ChangedStreamsAreTakenUpWithoutLoss(t *testing.T) {
 	change(raw, "period: soon", "period: 2s", "Updated stream raw config from file")
 	change(raw, "timeout: ${WEIR_CLAIMS_TIMEOUT:1s}", "timeout: 0s", "is wrong, and changes nothing")
 	change(raw, "timeout: 0s", "timeout: 5s", "Updated stream raw config from file")
-	// Which resources there are is known when a stream is made.
+	// Whether a resource exists is known only when the stream is created.
 	missing := "- cache: { resource: missing, operator: get, key: a }\n    - label: dedupe"
 	change(raw, "- label: dedupe", missing, "the one before runs on")
 	change(raw, missing, "- label: dedupe_again", "Updated stream raw config from file")
 	change(filepath.Join(filepath.Dir(raw), "ingest.yaml"), "max_in_flight: 256", "max_in_flight: 128",
 		"Updated stream ingest config from file")
-	// The same by versions: one that is wrong is not kept, one that cannot be
-	// started changes nothing, a right one is taken up, and taken back.
+	// The same with `weir config`: an invalid version is not kept, one that cannot start changes nothing, and a valid
+	// one is applied and rolled back.
 	config := func(says string, args ...string) {
 		t.Helper()
 		if out, err := s.weir(append([]string{"config", args[0], "--data", s.data}, args[1:]...)...); err != nil {
@@ -81,7 +80,7 @@ func TestWatch_ChangedStreamsAreTakenUpWithoutLoss(t *testing.T) {
 	}
 	const updated = "Updated stream raw config from file"
 	config("raw.yaml version=1\n", append(put, version("period: 2s", "period: 300ms"))...)
-	await(updated) // of this version: the next is handed to the engine when it has answered
+	await(updated) // wait for this version: the next is applied once the engine has answered
 	config("raw.yaml version=2\n", append(put, version("- label: dedupe_again", missing))...)
 	await("the one before runs on")
 	await(updated)
@@ -106,7 +105,7 @@ func TestWatch_ChangedStreamsAreTakenUpWithoutLoss(t *testing.T) {
 	s.reconcile()
 	s.stop()
 
-	// What was changed is kept, and told.
+	// Changed files are kept, and the log says so.
 	s.start()
 	s.ready()
 	if text, err := os.ReadFile(raw); err != nil || !strings.Contains(string(text), "period: 2s") {

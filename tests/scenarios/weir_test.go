@@ -1,10 +1,8 @@
-// Package scenarios runs the built weir as its users do, and proves what it
-// holds with tests/verify, which shares no code with it. The simulator's
-// journal is the only thing that both sides know.
+// Package scenarios runs the built weir as its users do and checks the result with tests/verify, which shares no code
+// with it. Both sides have only the simulator's journal in common.
 //
-// Some, which wait more than they compute, run beside each other (t.Parallel):
-// each has its own data directory and addresses, stops no server that others use,
-// and judges no speed.
+// Tests that wait more than they compute run in parallel (t.Parallel): each has its own data directory and addresses,
+// stops no server that others use, and measures no speed.
 package scenarios
 
 import (
@@ -32,7 +30,7 @@ var binary built.Weir
 
 func TestMain(m *testing.M) { binary.Main(m) }
 
-// system is a data directory, and the 'weir up' that may run on it.
+// system is a data directory and the 'weir up' that may run on it.
 type system struct {
 	t         *testing.T
 	bin       string
@@ -40,9 +38,9 @@ type system struct {
 	data      string
 	addresses [4]string // ingest, API, ops, broker
 	key       string
-	journals  []string // of the fleets so far
+	journals  []string // one for each fleet so far
 	up        *exec.Cmd
-	done      chan error // closed after up has ended
+	done      chan error // gets the result of up, and is closed then
 	env       []string
 }
 
@@ -66,14 +64,14 @@ func newSystem(t *testing.T) *system {
 	return s
 }
 
-// freeAddress returns an address of this machine on which nobody listens.
+// freeAddress returns a free address on loopback.
 func freeAddress(t *testing.T) (free string) {
 	t.Helper()
 	built.Addresses(t, &free)
 	return free
 }
 
-// start runs 'weir up' and does not wait until it is ready.
+// start starts 'weir up' without waiting until it is ready.
 func (s *system) start() {
 	s.t.Helper()
 	logFile, err := os.OpenFile(filepath.Join(s.dir, "up.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
@@ -83,7 +81,7 @@ func (s *system) start() {
 	defer logFile.Close()
 	s.up = exec.Command(s.bin, "up", "--data", s.data, "--ingest", s.addresses[0], "--api", s.addresses[1],
 		"--ops", s.addresses[2], "--broker", s.addresses[3])
-	s.up.Dir = s.dir // without a checkout, so that what is built in is what runs
+	s.up.Dir = s.dir // outside a checkout: the built-in configs are used
 	s.up.Env = append(os.Environ(), s.env...)
 	s.up.Stdout, s.up.Stderr = logFile, logFile
 	if err := s.up.Start(); err != nil {
@@ -93,7 +91,7 @@ func (s *system) start() {
 	go func(up *exec.Cmd, done chan error) { done <- up.Wait(); close(done) }(s.up, s.done)
 }
 
-// ready waits until weir takes events.
+// ready waits until weir is ready and its gate accepts connections.
 func (s *system) ready() {
 	s.t.Helper()
 	deadline := time.Now().Add(3 * time.Minute)
@@ -116,8 +114,7 @@ func (s *system) ready() {
 	s.t.Fatal("weir up was not ready after three minutes")
 }
 
-// brokerOptions are those of a client of the embedded broker, with the password
-// of the data directory.
+// brokerOptions returns the options of a client of the embedded broker, with the password of the data directory.
 func (s *system) brokerOptions() []kgo.Opt {
 	s.t.Helper()
 	login, err := cli.DataDir(s.data).BrokerLogin()
@@ -131,7 +128,7 @@ func (s *system) brokerOptions() []kgo.Opt {
 	return log.Options("scenario")
 }
 
-// createKey makes the key that the fleet uses, on a running system.
+// createKey creates the key that fleets use. weir must be running.
 func (s *system) createKey() {
 	s.t.Helper()
 	out, err := s.weir("keys", "create", "--fleet", fleetName, "--scope", "ingest,query,operate", "--data", s.data)
@@ -141,7 +138,7 @@ func (s *system) createKey() {
 	s.key = strings.TrimSpace(out)
 }
 
-// stop ends weir with SIGTERM and expects it to drain and exit with 0.
+// stop ends weir with SIGTERM and expects it to drain and exit with 0 within a minute.
 func (s *system) stop() {
 	s.t.Helper()
 	if err := s.up.Process.Signal(syscall.SIGTERM); err != nil {
@@ -163,12 +160,12 @@ func (s *system) kill() {
 	if s.up == nil {
 		return
 	}
-	_ = s.up.Process.Kill() // it may have ended
+	_ = s.up.Process.Kill() // it may have ended already
 	<-s.done
 	s.up = nil
 }
 
-// weir runs a command and returns its standard output.
+// weir runs a command and returns its standard output; an error includes both outputs.
 func (s *system) weir(args ...string) (string, error) {
 	cmd := exec.Command(s.bin, args...)
 	cmd.Dir = s.dir
@@ -181,8 +178,8 @@ func (s *system) weir(args ...string) (string, error) {
 	return out.String(), err
 }
 
-// fleet starts the simulator with a journal of its own. The function it returns waits for
-// its end, and fails the test when the gate broke its contract.
+// fleet starts the simulator with a journal of its own. The function it returns waits for the end and fails the test
+// if the gate broke its contract.
 func (s *system) fleet(args ...string) (cmd *exec.Cmd, wait func() string) {
 	s.t.Helper()
 	journal := filepath.Join(s.dir, fmt.Sprintf("journal-%d.jsonl", len(s.journals)+1))
@@ -213,14 +210,15 @@ func (s *system) fleet(args ...string) (cmd *exec.Cmd, wait func() string) {
 	}
 }
 
-// verify runs the independent check, waiting until the system has drained.
+// verify runs tests/verify, which waits up to wait until the stores hold everything. If weir runs, it also compares
+// the API's rollups.
 func (s *system) verify(wait time.Duration) {
 	s.t.Helper()
 	api := ""
-	if s.up != nil { // who asks for rollups must get the same
+	if s.up != nil { // the API's rollups are compared too
 		api = s.addresses[1]
 	}
-	writeRollups(s.t, filepath.Join(s.data, "rollups.db")) // a kill leaves rows to whoever comes next
+	writeRollups(s.t, filepath.Join(s.data, "rollups.db")) // a kill leaves rows in the journal
 	s.verifyStores(wait, api, nil, "--data", s.data)
 }
 
@@ -246,7 +244,7 @@ func (s *system) verifyStores(wait time.Duration, api string, env []string, stor
 	}
 }
 
-// reconcile runs weir's own proof, which must explain every offset.
+// reconcile runs weir reconcile, which must explain every offset.
 func (s *system) reconcile() {
 	s.t.Helper()
 	out, err := s.weir("reconcile", "--data", s.data, "--wait", "60s", "--deep")
@@ -273,7 +271,7 @@ func tail(path string, lines int) string {
 	return strings.Join(all[max(len(all)-lines, 0):], "\n")
 }
 
-// complaints returns the last lines of a log that are not merely informative.
+// complaints returns the last lines of a log above the level info.
 func complaints(path string, lines int) string {
 	raw, err := os.ReadFile(path)
 	if err != nil {
