@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Fetches the labelled texts of presidio-research (MIT) that its package on PyPI has,
-# once, into .cache/presidio, and prints the path of the file.
+# Downloads the labelled texts of presidio-research (MIT licence) from its PyPI package into .cache/presidio, once,
+# and prints the path of the file.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 dir=$(cd "$here/../.." && pwd)/.cache/presidio

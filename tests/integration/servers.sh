@@ -7,15 +7,13 @@
 #   go test ./...
 #   tests/integration/servers.sh stop                # all, or some by name
 #
-# What is missing is installed: PostgreSQL, MariaDB and Redis by apt, Kafka from Maven
-# Central (Java 17 and mvn), versitygw with go install; the last two are kept in
-# .cache/. "install" does that alone. "start" prints export lines on stdout and
-# everything else on stderr, and is idempotent: a server that runs is left alone.
-# "stop" ends them and deletes their data. WEIR_TEST_DIR chooses another directory.
+# PostgreSQL, MariaDB and Redis are installed by apt if they are missing, Kafka from Maven Central (needs Java 17 and
+# mvn), versitygw by go install; the last two are kept in .cache/. "install" does only that. "start" prints export
+# lines on stdout and everything else on stderr; it leaves a running server alone. "stop" stops servers and deletes
+# their data. WEIR_TEST_DIR sets another directory.
 #
-# For tests of faults: "pause NAME" lets a server stand still with its
-# connections open, "resume NAME" lets it go on; "crash NAME" kills it, and
-# "revive NAME" starts it again on its data and its port.
+# For tests of faults: "pause NAME" stops a server with SIGSTOP, so that its connections stay open, and "resume NAME"
+# continues it; "crash NAME" kills it, and "revive NAME" starts it again with its data and its port.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -23,16 +21,16 @@ cache=$(cd "$here/../.." && pwd)/.cache
 state=${WEIR_TEST_DIR:-${TMPDIR:-/tmp}/weir-servers}
 versitygw_version=v1.8.0
 bucket=weir-test
-# The S3 server reads them from its environment: a command line is shown to all.
+# The S3 server reads its keys from the environment, because any user can see a command line.
 export ROOT_ACCESS_KEY_ID=${WEIR_TEST_S3_ACCESS:-weir-test} ROOT_SECRET_ACCESS_KEY=${WEIR_TEST_S3_SECRET:-weir-test-secret}
 
 say() { echo "servers: $*" >&2; }
 die() { say "$*"; exit 1; }
 
-# free_port asks the system for a port that nobody uses.
+# free_port prints a free port of the ephemeral range.
 free_port() { python3 -c 'import socket; s=socket.socket(); s.bind(("127.0.0.1",0)); print(s.getsockname()[1])'; }
 
-# unused_port is one that the system gives to nobody who asks for just any.
+# unused_port prints a free port below the ephemeral range, which the system does not assign to outgoing connections.
 unused_port() {
   python3 - <<'PYTHON'
 import random, socket
@@ -48,15 +46,15 @@ while True:
 PYTHON
 }
 
-# root runs a command as root: the tests may run as anybody.
+# root runs a command as root, by sudo if needed.
 root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi; }
 
-# unprivileged runs a command as a user that PostgreSQL accepts, which root is not.
+# unprivileged runs a command as a user other than root, as which PostgreSQL refuses to run.
 unprivileged() { if [ "$(id -u)" = 0 ]; then runuser -u postgres -- "$@"; else "$@"; fi; }
 
 running() { [ -f "$state/$1.pid" ] && kill -0 "$(cat "$state/$1.pid")" 2>/dev/null; }
 
-# await NAME SECONDS COMMAND…: until the command succeeds; the server's log when it never does.
+# await NAME SECONDS COMMAND…: waits until the command succeeds. If it never does, prints the server's log and fails.
 await() {
   local name=$1 tries=$(($2 * 5)); shift 2
   for ((i = 0; i < tries; i++)); do
@@ -68,7 +66,7 @@ await() {
   die "$name did not become ready; its log is $state/$name.log"
 }
 
-# apt_install PACKAGE…: without starting the services that the packages bring.
+# apt_install PACKAGE…: installs packages without starting their services.
 apt_install() {
   say "installing $*"
   root env DEBIAN_FRONTEND=noninteractive apt-get update -qq >&2
@@ -98,7 +96,7 @@ install_kafka() {
   touch "$cache/kafka/complete"
 }
 
-# The flags are those of the Makefile, so that weir's build has compiled Go's own packages.
+# The flags of the Makefile, so that the standard library is in the build cache already.
 install_s3() {
   [ ! -x "$cache/bin/versitygw" ] || return 0
   say "building versitygw $versitygw_version"
@@ -106,7 +104,7 @@ install_s3() {
     go install "github.com/versity/versitygw/cmd/versitygw@$versitygw_version" >&2
 }
 
-# PostgreSQL logs changes as one whose changes are followed.
+# wal_level=logical and the slots are needed by tests that follow the changes of tables.
 start_postgres() {
   local bin data=$state/postgres port
   bin=$(pg_bin)
@@ -122,8 +120,8 @@ start_postgres() {
   export_line postgres WEIR_TEST_POSTGRES_URL "postgres://weir@127.0.0.1:$port/weir_test?sslmode=disable"
 }
 
-# MariaDB runs as whoever runs this. Its first statements say who may come in: root's
-# way in by a socket is nobody's here. It logs changes as one whose changes are followed.
+# MariaDB runs as the current user; first.sql creates the user of the tests. The binary log is needed by tests that
+# follow the changes of tables.
 start_mariadb() {
   local data=$state/mariadb port
   port=$(free_port)
@@ -161,8 +159,8 @@ start_redis() {
 start_kafka() {
   local libs=$cache/kafka/libs port controller
   port=$(free_port) controller=$(free_port)
-  # A second listener tells its clients another address than its own: whoever
-  # wants to cut clients off puts a proxy there.
+  # A second listener advertises another address than its own. A test that wants to cut clients off puts a proxy
+  # there.
   local behind front
   behind=$(free_port) front=$(unused_port)
   mkdir -p "$state/kafka"
@@ -196,8 +194,8 @@ EOF
   launch kafka "${java[@]}" kafka.Kafka "$state/kafka.properties"
   await kafka 60 kafka_ready "$port"
   export_line kafka WEIR_TEST_KAFKA_BROKERS "127.0.0.1:$port"
-  export_line kafka WEIR_TEST_KAFKA_PROXY "127.0.0.1:$front"   # a proxy that listens here
-  export_line kafka WEIR_TEST_KAFKA_BEHIND "127.0.0.1:$behind" # and hands on to here can cut clients off
+  export_line kafka WEIR_TEST_KAFKA_PROXY "127.0.0.1:$front"   # a proxy listens here
+  export_line kafka WEIR_TEST_KAFKA_BEHIND "127.0.0.1:$behind" # and forwards to here
 }
 
 kafka_ready() { port_open "$1" && grep -q "Kafka Server started" "$state/kafka.log"; }
@@ -206,14 +204,14 @@ start_s3() {
   local bin=$cache/bin/versitygw port status
   port=$(free_port)
   mkdir -p "$state/s3/objects" "$state/s3/meta"
-  # The side car holds what would otherwise need a file system with extended attributes.
+  # The sidecar folder replaces extended attributes, which not every file system has.
   launch s3 "$bin" --port "127.0.0.1:$port" --region us-east-1 --quiet posix \
     --sidecar "$state/s3/meta" "$state/s3/objects"
   await s3 20 port_open "$port"
   status=$(curl -sS -o /dev/null -w '%{http_code}' -X PUT -H "x-amz-content-sha256: UNSIGNED-PAYLOAD" --aws-sigv4 "aws:amz:us-east-1:s3" \
     --config - "http://127.0.0.1:$port/$bucket" <<<"user = \"$ROOT_ACCESS_KEY_ID:$ROOT_SECRET_ACCESS_KEY\"")
   case $status in
-    200 | 409) ;; # made, or there from an earlier start
+    200 | 409) ;; # created, or left by an earlier start
     *) die "creating the bucket failed with HTTP $status; the log is $state/s3.log" ;;
   esac
   export_line s3 WEIR_TEST_S3_URL "s3://$bucket?endpoint=http://127.0.0.1:$port&region=us-east-1&use_path_style=true"
@@ -221,7 +219,7 @@ start_s3() {
   export_line s3 AWS_SECRET_ACCESS_KEY "$ROOT_SECRET_ACCESS_KEY"
 }
 
-# launch NAME COMMAND…: in the background, with its log; how, is kept for revive.
+# launch NAME COMMAND…: runs a server in the background with its output in NAME.log, and keeps the command for revive.
 launch() {
   local name=$1; shift
   printf '%q ' "$@" >"$state/$name.cmd"
@@ -229,13 +227,13 @@ launch() {
   echo $! >"$state/$name.pid"
 }
 
-# family PID: it and all that came of it.
+# family PID: prints the process and all its descendants.
 family() { local child; echo "$1"; for child in $(pgrep -P "$1" || true); do family "$child"; done; }
 
-# signal NAME SIGNAL: to the server and its children.
+# signal NAME SIGNAL: sends a signal to the server and its descendants.
 signal() {
   [ -f "$state/$1.pid" ] || die "$1 was not started here, in $state"
-  # shellcheck disable=SC2046 # one word for each process
+  # shellcheck disable=SC2046 # one argument for each process
   kill "-$2" $(family "$(cat "$state/$1.pid")") 2>/dev/null || true
 }
 
@@ -247,7 +245,7 @@ crash() {
 
 revive() {
   running "$1" && die "$1 runs: nothing to revive"
-  case $1 in kafka | mariadb) : >"$state/$1.log" ;; esac # their readiness is read from there
+  case $1 in kafka | mariadb) : >"$state/$1.log" ;; esac # readiness is read from the log
   eval "launch $1 $(cat "$state/$1.cmd")"
   await "$1" 60 "ready_$1"
 }
@@ -258,7 +256,7 @@ ready_redis() { redis-cli -u "$(value WEIR_TEST_REDIS_URL redis)" ping; }
 ready_kafka() { kafka_ready "$(value WEIR_TEST_KAFKA_BROKERS kafka | cut -d: -f2)"; }
 ready_s3() { port_open "$(value WEIR_TEST_S3_URL s3 | sed 's#.*http://[^:]*:\([0-9]*\).*#\1#')"; }
 
-# value VARIABLE NAME: what a server's environment says.
+# value VARIABLE NAME: prints a variable that the server NAME exported.
 value() { (. "$state/$2.env" && printf '%s' "${!1}"); }
 
 export_line() { printf 'export %s=%q\n' "$2" "$3" >>"$state/$1.env"; }
@@ -297,13 +295,13 @@ start() {
 
 env_lines() { printf 'export WEIR_TEST_DIR=%q\n' "$state" && cat "$state"/*.env 2>/dev/null || die "nothing runs: $0 start"; }
 
-# stop_one ends a server, if need be the hard way, and deletes its data.
+# stop_one stops a server, after 5 s with SIGKILL, and deletes its data.
 stop_one() {
   local name=$1
   if running "$name"; then
     local pid
     pid=$(cat "$state/$name.pid")
-    # runuser hands signals on; the server itself is its child.
+    # The server may be a child of runuser.
     pkill -TERM -P "$pid" 2>/dev/null || true
     kill -TERM "$pid" 2>/dev/null || true
     for ((i = 0; i < 50; i++)); do running "$name" || break; sleep 0.1; done

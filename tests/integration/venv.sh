@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the Python environment of the tests, once, in .cache/venv, and prints
+# Creates the Python environment of the tests in .cache/venv, again whenever requirements.txt has changed, and prints
 # the path of its interpreter.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

@@ -1,4 +1,4 @@
-// Package built gives tests the binary of weir, and addresses for it to listen on.
+// Package built provides tests with the weir binary and with addresses to listen on.
 package built
 
 import (
@@ -12,18 +12,16 @@ import (
 	"testing"
 )
 
-// Weir is the binary: the one that WEIR_BINARY names, or one that is built when it
-// is first asked for.
+// Weir is the binary: the one that WEIR_BINARY names, or one that is built at the first call of Path.
 type Weir struct {
 	once   sync.Once
 	path   string
 	err    error
 	making sync.Mutex
-	dir    string // of what was built
+	dir    string // temporary folder, "" until the first call of Folder
 }
 
-// Main runs the tests of a package, for its TestMain; what was built goes with
-// them.
+// Main runs the tests of a package, deletes Folder and exits. Call it from TestMain.
 func (w *Weir) Main(m *testing.M) {
 	code := m.Run()
 	if w.dir != "" {
@@ -32,7 +30,7 @@ func (w *Weir) Main(m *testing.M) {
 	os.Exit(code)
 }
 
-// Path is where the binary is.
+// Path returns the path of the binary.
 func (w *Weir) Path(t testing.TB) string {
 	t.Helper()
 	w.once.Do(w.build)
@@ -42,7 +40,7 @@ func (w *Weir) Path(t testing.TB) string {
 	return w.path
 }
 
-// Folder is one for what else is built; it goes with the tests.
+// Folder returns a folder for other build results; Main deletes it.
 func (w *Weir) Folder() (string, error) {
 	w.making.Lock()
 	defer w.making.Unlock()
@@ -68,9 +66,8 @@ func (w *Weir) build() {
 	}
 }
 
-// Addresses are free on loopback, each another. The system gives their ports to
-// nobody who asks for just any: no connection of a test beside takes one while
-// whoever listens there starts again.
+// Addresses stores distinct free loopback addresses in to. Their ports are below the system's ephemeral range, so
+// that no outgoing connection of a parallel test takes one while its listener restarts.
 func Addresses(t testing.TB, to ...*string) {
 	t.Helper()
 	for _, a := range to {
@@ -78,7 +75,7 @@ func Addresses(t testing.TB, to ...*string) {
 		if err != nil {
 			t.Fatalf("finding a free port: %v", err)
 		}
-		defer l.Close() // when all are found
+		defer l.Close() // only when all are found, so that none is found twice
 		*a = l.Addr().String()
 	}
 }

@@ -1,5 +1,4 @@
-// Package mmdb writes small databases of addresses in the format of MaxMind, for
-// tests.
+// Package mmdb writes small IP databases in MaxMind's DB format, for tests.
 package mmdb
 
 import (
@@ -10,8 +9,8 @@ import (
 	"testing"
 )
 
-// Write writes a database that has a record for each network, such as
-// "203.0.113.0/24". Records are of maps, lists and texts.
+// Write writes a database with a record for each network, such as "203.0.113.0/24", and replaces path atomically.
+// Records are maps, lists and strings.
 func Write(t testing.TB, path string, records map[string]any) {
 	t.Helper()
 	b := &builder{nodes: [][2]uint32{{}}}
@@ -40,8 +39,8 @@ func sorted(records map[string]any) (names []string) {
 	return names
 }
 
-// builder is a tree of bits: a side of a node is 0 for nothing, a node, or a
-// record, which has the highest bit.
+// builder is the binary search tree over address bits. Each of the two sides of a node is 0 for nothing, the index of
+// a node, or isRecord | the offset of a record in data.
 type builder struct {
 	nodes [][2]uint32
 	data  []byte
@@ -51,7 +50,7 @@ const isRecord = 1 << 31
 
 func (b *builder) put(prefix netip.Prefix, record uint32) {
 	bits, address := prefix.Bits(), prefix.Addr().As16()
-	if prefix.Addr().Is4() { // IPv4 lies at ::/96
+	if prefix.Addr().Is4() { // IPv4 addresses are in ::/96
 		v4 := prefix.Addr().As4()
 		bits, address = bits+96, [16]byte{}
 		copy(address[12:], v4[:])
@@ -93,7 +92,7 @@ func (b *builder) bytes() (out []byte) {
 		"ip_version": uint16(6), "languages": []any{"en"}, "node_count": count, "record_size": uint16(24)})
 }
 
-// The types of the format.
+// Type numbers of the format.
 const (
 	typeText   = 2
 	typeUint16 = 5

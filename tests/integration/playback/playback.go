@@ -1,5 +1,4 @@
-// Package playback answers HTTP requests as another implementation did when it
-// was recorded.
+// Package playback answers HTTP requests with the recorded answers of another implementation.
 package playback
 
 import (
@@ -11,7 +10,7 @@ import (
 	"sync"
 )
 
-// Recording is what a server was asked, in order, and how it answered.
+// Recording is a list of requests to a server, in order, with its answers.
 type Recording struct {
 	Of        string     `json:"of"` // the implementation and its version
 	Licence   string     `json:"licence"`
@@ -57,16 +56,15 @@ func (r Recording) Write(path string) error {
 	return nil
 }
 
-// Server plays a recording: a request that was made several times is answered
-// in the order of then, and with the last answer from then on. It is safe for
-// concurrent use.
+// Server plays a recording. A request that was recorded several times gets the answers in order, and then the last
+// one again. It is safe for concurrent use.
 type Server struct {
 	mu      sync.Mutex
 	answers map[string][]Exchange
 	unknown []string
 }
 
-// NewServer plays a recording from its beginning.
+// NewServer returns a Server at the beginning of a recording.
 func NewServer(r Recording) *Server {
 	s := &Server{answers: map[string][]Exchange{}}
 	for _, e := range r.Exchanges {
@@ -77,14 +75,14 @@ func NewServer(r Recording) *Server {
 
 func (e Exchange) key() string { return e.Method + " " + e.Path + "\n" + e.Body }
 
-// Unknown lists the requests that were never recorded.
+// Unknown returns the requests that were not in the recording.
 func (s *Server) Unknown() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return append([]string{}, s.unknown...)
 }
 
-// End goes to the last answer to each request.
+// End skips to the last answer of each request.
 func (s *Server) End() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -96,7 +94,7 @@ func (s *Server) End() {
 func (s *Server) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	body, err := io.ReadAll(req.Body)
 	if err != nil {
-		return // who asked has gone
+		return // the client is gone
 	}
 	asked := Exchange{Method: req.Method, Path: req.URL.RequestURI(), Body: string(body)}
 	s.mu.Lock()

@@ -1,4 +1,4 @@
-// Package require finds the servers that integration tests need.
+// Package require finds the servers and tools that tests need, and skips or fails a test that lacks one.
 package require
 
 import (
@@ -24,8 +24,8 @@ func Env(t testing.TB, name string) string {
 	return v
 }
 
-// Missing skips a test that cannot be run here, with the reason printed; in CI
-// it fails, because there everything must be proved.
+// Missing skips a test that lacks something that can be installed, with the reason printed. In CI it fails the test,
+// because everything must be installed there.
 func Missing(t testing.TB, format string, args ...any) {
 	t.Helper()
 	if os.Getenv("CI") != "" {
@@ -34,16 +34,14 @@ func Missing(t testing.TB, format string, args ...any) {
 	t.Skipf(format, args...)
 }
 
-// Refused skips a test because this machine does not let it do what it must,
-// with the reason printed: nothing that can be installed changes that, and so it
-// is skipped in CI too.
+// Refused skips a test that this machine does not permit, such as mounting a file system, with the reason printed. It
+// skips in CI too: nothing that can be installed changes that.
 func Refused(t testing.TB, format string, args ...any) {
 	t.Helper()
 	t.Skipf(format, args...)
 }
 
-// Prometheus returns the path of one of Prometheus' programs: promtool, or the
-// server itself. WEIR_TEST_PROMETHEUS names the folder they are in.
+// Prometheus returns the path of promtool or prometheus. WEIR_TEST_PROMETHEUS names their folder.
 func Prometheus(t testing.TB, program string) string {
 	t.Helper()
 	path, err := exec.LookPath(filepath.Join(os.Getenv("WEIR_TEST_PROMETHEUS"), program))
@@ -53,8 +51,7 @@ func Prometheus(t testing.TB, program string) string {
 	return path
 }
 
-// Tool returns the path of a program that tests/tools makes. WEIR_TEST_TOOLS
-// names the folder it is in.
+// Tool returns the path of a program that tests/deploy/chart.sh builds. WEIR_TEST_TOOLS names its folder.
 func Tool(t testing.TB, program string) string {
 	t.Helper()
 	path, err := exec.LookPath(filepath.Join(os.Getenv("WEIR_TEST_TOOLS"), program))
@@ -64,11 +61,11 @@ func Tool(t testing.TB, program string) string {
 	return path
 }
 
-// Python returns the interpreter of the tests' environment, with what
-// tests/integration/requirements.txt names; root is the repository's folder.
+// Python returns the Python interpreter of the tests' environment, which has the packages of
+// tests/integration/requirements.txt. root is the root of the repository.
 func Python(t testing.TB, root string) string {
 	t.Helper()
-	// CI makes it
+	// in CI venv.sh creates it
 	if _, err := os.Stat(filepath.Join(root, ".cache/venv/bin/python")); err != nil && os.Getenv("CI") == "" {
 		Missing(t, "the Python environment is missing: make it with tests/integration/venv.sh")
 	}

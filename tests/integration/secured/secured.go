@@ -1,5 +1,4 @@
-// Package secured starts a broker that takes only clients with a password, over
-// TLS, for tests of whoever speaks to one.
+// Package secured starts a Kafka broker that requires TLS and a password, for tests of its clients.
 package secured
 
 import (
@@ -24,21 +23,21 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 )
 
-// Who is let in, and a password that is refused.
+// Valid credentials, and a wrong password.
 const (
 	User     = "weir-writer"
 	Password = "let-me-in-47c1"
 	Wrong    = "guessed-at-9d2e"
 )
 
-// Log is the broker.
+// Log is a running broker.
 type Log struct {
 	Address string
 	CAFile  string // PEM
 	roots   *x509.CertPool
 }
 
-// Start starts a broker until the test's end. It takes User by every mechanism.
+// Start starts a broker that runs until the test ends. It accepts User with PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512.
 func Start(t testing.TB, opts ...kfake.Opt) *Log {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -75,14 +74,14 @@ func Start(t testing.TB, opts ...kfake.Opt) *Log {
 	return &Log{Address: c.ListenAddrs()[0], CAFile: file, roots: roots}
 }
 
-// Fields are the YAML fields of a component that is to get in with a password.
+// Fields returns the YAML fields with which a component connects as User with the given password.
 func (l *Log) Fields(mechanism, password string) string {
 	return fmt.Sprintf("seed_brokers: [ %q ]\ntls: { enabled: true, root_cas_file: %q }\nsasl: { mechanism: %s, "+
 		"username: %q, password: %q }\n",
 		l.Address, l.CAFile, mechanism, User, password)
 }
 
-// Client is one that is let in.
+// Client returns a client with valid credentials.
 func (l *Log) Client(t testing.TB, opts ...kgo.Opt) *kgo.Client {
 	t.Helper()
 	client, err := kgo.NewClient(append(opts, kgo.SeedBrokers(l.Address),
@@ -95,7 +94,7 @@ func (l *Log) Client(t testing.TB, opts ...kgo.Opt) *kgo.Client {
 	return client
 }
 
-// Refused expects a text to say that the password is refused, without showing it.
+// Refused fails the test unless text says that the password was refused, and does not contain a password.
 func Refused(t testing.TB, text string) {
 	t.Helper()
 	if !strings.Contains(text, "check the SASL") || !strings.Contains(text, "password") {
@@ -104,7 +103,7 @@ func Refused(t testing.TB, text string) {
 	Silent(t, text)
 }
 
-// Silent expects no password in a text.
+// Silent fails the test if text contains a password.
 func Silent(t testing.TB, text string) {
 	t.Helper()
 	if strings.Contains(text, Wrong) || strings.Contains(text, Password) {

@@ -1,5 +1,4 @@
-// Package testbed is what tests of many rooms begin with: an empty store, a stream
-// that runs, readings of many shapes.
+// Package testbed has what tests of many packages need: an empty store, a running stream, sample readings.
 package testbed
 
 import (
@@ -16,7 +15,7 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// SQLite is a store in a file of its own, closed with the test.
+// SQLite returns an empty SQLite database that is closed when the test ends.
 func SQLite(t testing.TB) *sqldb.DB {
 	t.Helper()
 	db, err := sqldb.Open(t.Context(), "sqlite://"+filepath.Join(t.TempDir(), "test.db"))
@@ -47,7 +46,7 @@ func Run(t testing.TB, b *service.StreamBuilder) (stop func()) {
 	return stop
 }
 
-// Readings are the shapes of readings that devices send.
+// Readings returns generators of readings, by the shape of their distribution.
 func Readings(r *rand.Rand) map[string]func() float64 {
 	return map[string]func() float64{
 		"temperatures around zero": func() float64 { return math.Round(r.NormFloat64()*200) / 10 },

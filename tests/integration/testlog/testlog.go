@@ -1,5 +1,4 @@
-// Package testlog is a log of events for tests: a topic with two partitions whose
-// ends and groups a test moves.
+// Package testlog provides a Kafka topic with two partitions, and functions that write records and commit offsets.
 package testlog
 
 import (
@@ -12,18 +11,18 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// Log is a broker with the topic in it.
+// Log is a broker and one topic of two partitions.
 type Log struct {
 	Addrs  []string
 	Topic  string
 	Client *kgo.Client
 	Admin  *kadm.Client
-	Close  func() // the broker goes away; it need not be called
+	Close  func() // stops the broker before the test ends; a call is optional
 
 	t *testing.T
 }
 
-// New starts a broker with the topic raw-events, for as long as the test runs.
+// New starts a broker with the topic raw-events. It runs until the test ends.
 func New(t *testing.T) *Log {
 	t.Helper()
 	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(2, "raw-events"))
@@ -36,7 +35,7 @@ func New(t *testing.T) *Log {
 	return k
 }
 
-// At is the log of a broker that runs, whose topic the test makes.
+// At returns a Log for a topic of a running broker. The test creates the topic.
 func At(t *testing.T, topic string, addrs ...string) *Log {
 	t.Helper()
 	client, err := kgo.NewClient(kgo.SeedBrokers(addrs...), kgo.DefaultProduceTopic(topic),
@@ -48,7 +47,7 @@ func At(t *testing.T, topic string, addrs ...string) *Log {
 	return &Log{Addrs: addrs, Topic: topic, Admin: kadm.NewClient(client), Close: func() {}, t: t, Client: client}
 }
 
-// Write writes n records of a time, to both partitions in turn.
+// Write writes n records with a timestamp, alternating between the partitions.
 func (k *Log) Write(n int, at time.Time) {
 	k.t.Helper()
 	for i := range n {
@@ -59,10 +58,10 @@ func (k *Log) Write(n int, at time.Time) {
 	}
 }
 
-// Commit sets the offset of a group in each partition.
+// Commit commits the offset each in both partitions for a group.
 func (k *Log) Commit(group string, each int64) { k.CommitAs(group, each, "") }
 
-// CommitAs is Commit with a note.
+// CommitAs is Commit with metadata.
 func (k *Log) CommitAs(group string, each int64, note string) {
 	k.t.Helper()
 	var o kadm.Offsets
@@ -74,7 +73,7 @@ func (k *Log) CommitAs(group string, each int64, note string) {
 	}
 }
 
-// Ends is how many records there are.
+// Ends returns the sum of the end offsets of the partitions.
 func (k *Log) Ends() (total int64) {
 	k.t.Helper()
 	ends, err := k.Admin.ListEndOffsets(k.t.Context(), k.Topic)

@@ -1,5 +1,5 @@
-// Package vaulted is a Vault for tests of what gets a password out of one: it
-// holds a single secret, whose password may be changed.
+// Package vaulted provides a fake HashiCorp Vault with one secret, and a fake server that records passwords, for
+// tests of clients that read a password from Vault.
 package vaulted
 
 import (
@@ -14,17 +14,16 @@ import (
 	"testing"
 )
 
-// Reference is where the password is.
+// Reference refers to the password in the fake Vault.
 const Reference = "vault://secret/data/weir/test#password"
 
-// Hostile are passwords that break what quotes, splits or prints them.
+// Hostile returns passwords that break wrong quoting, splitting and printing.
 func Hostile() []string {
 	return []string{`a"b`, `a\b`, "a#b", "a%zz", "${HOME}", "a\nX-Vault-Token: b", "'; DROP TABLE x; --", "p@ss:w/ord?&=",
 		" blank ", "ключ-🔑", "\x1b[31mred", `{"data":{"data":{}}}`}
 }
 
-// Start starts it, for the environment of the test, and returns what sets the
-// password.
+// Start starts a fake Vault, points the environment of the test to it, and returns a function that sets the password.
 func Start(t *testing.T) (set func(password string)) {
 	t.Helper()
 	var password atomic.Value
@@ -42,8 +41,7 @@ func Start(t *testing.T) (set func(password string)) {
 	return func(p string) { password.Store(p) }
 }
 
-// Door is a server that asks whoever connects for a password, keeps what it is
-// told, and refuses.
+// Door is a server that asks each client for a password, records it, and refuses the client.
 type Door struct {
 	Address string
 
@@ -51,8 +49,8 @@ type Door struct {
 	told []string
 }
 
-// NewDoor listens until the test ends. hear asks on a connection, keeps what it is
-// told, and refuses, in the words of the server that it stands for.
+// NewDoor starts a Door that runs until the test ends. hear handles a connection in the protocol of the server that
+// it stands for and calls keep with the password.
 func NewDoor(t *testing.T, hear func(conn net.Conn, keep func(told string))) *Door {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -82,7 +80,7 @@ func (d *Door) keep(told string) {
 	d.told = append(d.told, told)
 }
 
-// Told is what it was told so far, a password for each connection.
+// Told returns the passwords that were recorded so far.
 func (d *Door) Told() []string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
