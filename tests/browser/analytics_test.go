@@ -10,9 +10,8 @@ import (
 	"weir/tests/integration/require"
 )
 
-// What people do is on the page of analytics some seconds after it was sent, of the
-// fleet that looks, and can be saved; without rules the page says that there is
-// nothing. It keeps to the rules of accessible pages with figures in it.
+// User events appear on the analytics page within seconds, for the fleet of the key. Without the analytics rules the
+// page says so. Filled with figures, it passes the accessibility checks and fits the window.
 func TestConsole_AnalyticsShowWhatPeopleDo(t *testing.T) {
 	t.Parallel()
 	w := start(t)

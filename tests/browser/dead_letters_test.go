@@ -17,8 +17,8 @@ import (
 	"weir/internal/platform/kafka"
 )
 
-// Dead letters of every kind, marked and escaped; and one that is sent through
-// again with a patch, by clicks alone, is stored once.
+// Dead letters of every kind are shown with their errors marked and their content escaped. One that is redriven with
+// a patch, by clicks only, is stored once.
 func TestConsole_DeadLettersAreShownAndSentThroughAgain(t *testing.T) {
 	t.Parallel()
 	w := start(t)
@@ -41,7 +41,7 @@ func TestConsole_DeadLettersAreShownAndSentThroughAgain(t *testing.T) {
 	p.await("location.search.includes('code=schema_violation')")
 	p.click("tbody a", "/metrics/cpu_temp")
 	p.await("document.querySelector('pre mark')?.textContent === '\"61.5\"'")
-	p.await("document.querySelector('pre').textContent.includes('{\\n  \"')") // laid out in lines
+	p.await("document.querySelector('pre').textContent.includes('{\\n  \"')") // pretty-printed
 	p.says("<b>x</b>")
 	if n := p.value("document.querySelectorAll('pre b').length"); n != "0" {
 		t.Error("what was sent became a part of the page")
@@ -76,7 +76,7 @@ func TestConsole_DeadLettersAreShownAndSentThroughAgain(t *testing.T) {
 		code, raw := w.ask("GET", "/v1/events?device=pump-1", w.key, "")
 		return code == http.StatusOK && bytes.Contains(raw, []byte(bad["event_id"].(string)))
 	})
-	// It was sent, and is not sent again.
+	// A second redrive skips it.
 	p.open("/dead-letters?fleet=" + fleet + "&code=schema_violation")
 	p.fill("#patch", patch)
 	p.click("form button", "Try it")
@@ -90,7 +90,7 @@ func TestConsole_DeadLettersAreShownAndSentThroughAgain(t *testing.T) {
 		t.Errorf("the event is stored %d times: %s", n, raw)
 	}
 
-	// The largest that there can be is shown in part, and is there as a file.
+	// The largest possible dead letter is shown in part, and can be saved as a file.
 	w.into("raw-events", append([]byte("<i>x</i>"), bytes.Repeat([]byte("8 MiB, "), 8<<20/7)...))
 	p.open("/dead-letters?fleet=" + fleet + "&stage=raw")
 	p.await("[...document.querySelectorAll('tbody td')].some((e) => e.textContent.includes('8.0 MiB'))")
@@ -104,7 +104,7 @@ func TestConsole_DeadLettersAreShownAndSentThroughAgain(t *testing.T) {
 	p.click("section[aria-labelledby=bytes] button", "Save")
 	p.await("window.saved > 6 * 1024 * 1024")
 	p.await("document.body.innerText.includes(window.saved.toLocaleString('en') + ' bytes')")
-	// No task of the page, from its first script on, kept people waiting for long.
+	// No task of the page blocked it for long, from its first script on.
 	var longest float64
 	p.eval(`new Promise((done) => {
 		new PerformanceObserver((l) => done(Math.max(...l.getEntries().map((e) => e.duration)))).observe({ type: "longtask", buffered: true });
@@ -114,7 +114,7 @@ func TestConsole_DeadLettersAreShownAndSentThroughAgain(t *testing.T) {
 	if longest > 5000 {
 		t.Errorf("the page was frozen for %.0f ms", longest)
 	}
-	// Whatever JSON there can be is laid out in bounds.
+	// Any JSON is rendered with a bounded number of elements and characters.
 	for what, value := range map[string]string{
 		"wide": "Array(32767).fill(0)", "deep": "JSON.parse('['.repeat(100) + ']'.repeat(100))",
 		"wide within deep": "JSON.parse('['.repeat(99) + Array(30000).fill(0) + ']'.repeat(99))",
@@ -133,7 +133,7 @@ func TestConsole_DeadLettersAreShownAndSentThroughAgain(t *testing.T) {
 	}
 }
 
-// into puts a record into the log, as anything may that speaks Kafka.
+// into writes a record directly into a topic, past the gate.
 func (w *weir) into(topic string, value []byte) {
 	w.t.Helper()
 	login, err := cli.DataDir(w.data()).BrokerLogin()
@@ -152,7 +152,7 @@ func (w *weir) into(topic string, value []byte) {
 	defer client.Close()
 	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
 	defer cancel()
-	limit := "20000000" // of a log whose owner lets in what Kafka would refuse
+	limit := "20000000" // a size that the default of Kafka refuses
 	answers, err := kadm.NewClient(client).AlterTopicConfigs(ctx,
 		[]kadm.AlterConfig{{Op: kadm.SetConfig, Name: "max.message.bytes", Value: &limit}}, topic)
 	if err != nil || answers[0].Err != nil {

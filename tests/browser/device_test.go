@@ -24,12 +24,12 @@ func TestConsole_ADeviceShowsWhatItSent(t *testing.T) {
 	p.signIn(w.admin)
 	p.open(device(fleet, "pump-1") + "&metric=cpu_temp&range=15m")
 	p.says("40 readings as they were sent, from 40 to 79")
-	p.says("40 readings in") // one window of a minute or two
+	p.says("40 readings in") // in one window or two of a minute
 	p.says("windows of 1m, from 40 to 79")
 	p.await("document.querySelectorAll('.plot canvas').length === 2")
 	p.await("document.querySelectorAll('section[aria-labelledby=events] tbody tr').length >= 25")
 
-	// What is sent is on the page, of itself: nobody reloads.
+	// New events appear on the page without a reload.
 	if took := p.quickest("101", 5*time.Second); took > 5*time.Second {
 		t.Errorf("an event is on its device's page after %s", took)
 	}
@@ -45,7 +45,7 @@ func TestConsole_ADeviceShowsWhatItSent(t *testing.T) {
 	p.await("new URLSearchParams(location.search).get('metric') === 'vibration'")
 	p.says("History of vibration")
 	p.run(chromedp.Reload())
-	p.says("History of vibration") // the address is the view
+	p.says("History of vibration") // the URL holds the state of the view
 	p.click("nav[aria-label=Range] a", "30d")
 	p.says("windows of 1h")
 	p.click("figure button", "As a table")
@@ -57,7 +57,7 @@ func TestConsole_ADeviceShowsWhatItSent(t *testing.T) {
 	p.says("reversed")
 	p.open(device(fleet, "pump-1") + "&metric=cpu_temp&from=1926-01-01T00:00:00Z&to=2026-01-01T00:00:00Z&window=1m")
 	p.says("longer than 2,000 days")
-	// Whatever is asked for, no chart has more points than the page can draw.
+	// For no range and window does a chart have more points than the page can draw.
 	if most := p.value(`Promise.all([import("/console/js/range.js"), import("/console/js/series.js")]).then(([r, s]) => {
 		let most = 0;
 		for (const length of ["5m", "15m", "6h", "1d", "7d", "30d", "90d", "365d", "1999d", "2001d", "36525d"]) {
@@ -70,16 +70,15 @@ func TestConsole_ADeviceShowsWhatItSent(t *testing.T) {
 			}
 		}
 		return most;
-	})`); most != "2000" { // of 1999 days and a part
+	})`); most != "2000" { // a range of 1999 days and two partial ones
 		t.Errorf("a chart has up to %s points", most)
 	}
 	p.open(device(fleet, "nobody"))
 	p.says("There are no rollups of this device")
 }
 
-// quickest sends events of pump-1 with values that begin as given, until one is on
-// the page in time: how long the quickest took. A machine that is busy with
-// something else for a moment delays one of them.
+// quickest sends up to five events of pump-1, with values that begin as given, until one appears on the page within a
+// bound, and returns the shortest time. A short stall of the machine delays one of them only.
 func (p *tab) quickest(begins string, within time.Duration) time.Duration {
 	p.t.Helper()
 	best := time.Duration(math.MaxInt64)
@@ -91,8 +90,7 @@ func (p *tab) quickest(begins string, within time.Duration) time.Duration {
 	return best
 }
 
-// seen sends an event of pump-1 with a value that is not on its page: how long
-// until it is there.
+// seen sends an event of pump-1 with a value that is not on its page, and returns the time until it is.
 func (p *tab) seen(value string) time.Duration {
 	p.t.Helper()
 	began := time.Now()
@@ -102,7 +100,7 @@ func (p *tab) seen(value string) time.Duration {
 	return time.Since(began)
 }
 
-// Whatever a device calls itself is text.
+// Device ids are shown as text, whatever they contain.
 func TestConsole_HostileIdsAreText(t *testing.T) {
 	t.Parallel()
 	w := start(t)
@@ -123,7 +121,7 @@ func TestConsole_HostileIdsAreText(t *testing.T) {
 			p.await("document.querySelector('main > *:not(.back)')")
 		}
 	}
-	for _, word := range []string{"constructor", "__proto__", "toString"} { // what every object has
+	for _, word := range []string{"constructor", "__proto__", "toString"} { // properties of every JavaScript object
 		for _, path := range []string{"/admin?tab=", "/replays?new=1&mode=", "/alerts?state=", "/devices?silent_for=",
 			device(fleet, "..") + "&window=", device(fleet, "..") + "&metric=cpu_temp&range="} {
 			p.open(path + word)
@@ -131,7 +129,7 @@ func TestConsole_HostileIdsAreText(t *testing.T) {
 		}
 	}
 	p.open(device(fleet, ".."))
-	p.await("document.querySelector('.tile')") // the address of its newest values would be another's
+	p.await("document.querySelector('.tile')") // a path with ".." would be that of another resource
 	p.says("61.5")
 	if p.value("String(window.hit) + document.querySelectorAll('main img, main script').length") != "undefined0" {
 		t.Error("an id became a part of the page")
@@ -156,7 +154,7 @@ func TestConsole_CSVIsNoFormula(t *testing.T) {
 	}
 }
 
-// The same instant, in three zones, on both sides of a change of clocks.
+// Times in three zones, before and after the clocks change.
 func TestConsole_TimesAreOfOneZone(t *testing.T) {
 	t.Parallel()
 	w := start(t)
@@ -182,7 +180,7 @@ func TestConsole_TimesAreOfOneZone(t *testing.T) {
 			}
 		}
 		p.eval(`import("/console/js/format.js").then((m) => m.setZone(""))`, nil)
-		// The picture of the proofs: both hours between two and three lie at one place, and the worse is seen.
+		// In the calendar of proofs the hour that occurs twice has one cell, which shows the worse result.
 		if got := p.value(`import("/console/js/proof_days.js").then(({ cells }) => { const at = (t) => Date.parse(t);
 			const { days, cells: list } = cells(at("2026-10-24T12:00:00Z"), at("2026-10-25T12:00:00Z"), [
 				{ hour: "2026-10-25T00:00:00Z", explained: 11, loss: 1, failed: 0 },
@@ -191,7 +189,7 @@ func TestConsole_TimesAreOfOneZone(t *testing.T) {
 			t.Errorf("%s: the hours of the proofs are at %s, want %s", zone, got, places)
 		}
 		p.open(device(fleet, "pump-1") + "&metric=cpu_temp&from=2026-10-25T00:00:00Z&to=2026-10-25T03:00:00Z")
-		p.says("No readings between 2026-10-25") // in the zone, whichever it is
+		p.says("No readings between 2026-10-25") // in each of the zones
 	}
 }
 
@@ -203,16 +201,16 @@ func TestConsole_AStoppedWeirMakesFiguresStale(t *testing.T) {
 	p.signIn(w.admin)
 	p.open(device(fleet, "pump-1"))
 	p.says("61.5")
-	// What it is built for: no figure looks current for more than five seconds.
+	// By design no figure looks current for more than five seconds after weir is lost.
 	if bound := p.value(`import("/console/js/health.js").then((m) => m.every + m.patience)`); bound != "4000" {
 		t.Errorf("weir is looked for every %s ms at worst", bound)
 	}
 	const lost = "document.documentElement.hasAttribute('data-lost')"
 	const found = "!" + lost
-	w.signal(sigStop) // it takes connections, and never answers
+	w.signal(sigStop) // weir accepts connections and does not answer
 	p.await(lost)
 	p.says("weir does not answer since")
-	p.says("61.5") // the last that is known
+	p.says("61.5") // the last known value
 	w.signal(sigCont)
 	p.await(found)
 
@@ -254,7 +252,7 @@ func TestConsole_TheKeyboardReachesEverything(t *testing.T) {
 	p.await("document.querySelector('[data-search]')")
 	p.run(chromedp.KeyEvent("/"))
 	p.await("document.activeElement.matches('[data-search]')")
-	p.run(chromedp.KeyEvent("g"), chromedp.KeyEvent("s")) // typed into the field
+	p.run(chromedp.KeyEvent("g"), chromedp.KeyEvent("s")) // typed into the search field
 	p.await("document.activeElement.value?.endsWith('gs') && location.pathname === '/alerts'")
 	p.eval("document.activeElement.blur()", nil)
 	p.run(chromedp.KeyEvent("?"))
@@ -263,8 +261,8 @@ func TestConsole_TheKeyboardReachesEverything(t *testing.T) {
 	p.await("!document.querySelector('dialog')")
 }
 
-// walk presses Tab until the focus has been round the page, and returns what it came
-// to: everything that takes it must be there, which no part of the page may keep.
+// walk presses Tab until the focus has passed the whole page once, and returns the elements that it reached. It fails
+// if a visible control never gets the focus, or if the focus does not come round.
 func (p *tab) walk() (to []string) {
 	p.t.Helper()
 	p.eval(`(() => {

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Devices are searched on the server, and the silent ones come first.
+// Devices are searched by a part of their name, on the server, and the longest silent ones come first.
 func TestConsole_DevicesAreFoundByAPartOfTheirNames(t *testing.T) {
 	t.Parallel()
 	w := start(t)

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// stored sends n events of pump-1, and waits until the raw store has them.
+// stored sends n events of pump-1 and waits until the raw store has them.
 func (w *weir) stored(n int, at time.Time) {
 	w.t.Helper()
 	for i := range n {
@@ -25,7 +25,7 @@ func (w *weir) stored(n int, at time.Time) {
 	})
 }
 
-// A draft is tried on what is stored, and nothing is registered by that.
+// A schema draft is tried on stored events, which registers nothing.
 func TestConsole_ADraftIsTriedOnStoredEvents(t *testing.T) {
 	t.Parallel()
 	w := start(t)
@@ -57,15 +57,14 @@ func TestConsole_ADraftIsTriedOnStoredEvents(t *testing.T) {
 	if s := strings.Join(strings.Fields(string(versions)), ""); s != "[1,2,3]" {
 		t.Errorf("the versions are %s", s)
 	}
-	// A fleet's key tries it on its own events, and may not register it.
+	// The key of a fleet may try a draft on the fleet's own events, and may not register it.
 	if code, raw := w.ask("POST", "/v1/schemas/dry-run", w.key, `{"schema":`+strict+`}`); code != http.StatusOK ||
 		!bytes.Contains(raw, []byte(`"rejected":5`)) {
 		t.Errorf("a fleet's key: %d %s", code, raw)
 	}
 }
 
-// Before a replay is made, the console says what it would read and write; to
-// leave then makes nothing.
+// Before a replay is created, the console shows what it would read and write; leaving the dialog creates nothing.
 func TestConsole_AReplayIsEstimatedBeforeItIsMade(t *testing.T) {
 	t.Parallel()
 	w := start(t)
@@ -107,7 +106,7 @@ func TestConsole_AReplayIsEstimatedBeforeItIsMade(t *testing.T) {
 		t.Errorf("weir replay --dry-run made a job: there are %d", n)
 	}
 
-	// Look-ups are asked again in the same way, some or all; there is nothing to try.
+	// A job that repeats failed look-ups is created in the same way, for some look-ups or all; it has no dry run.
 	p.open("/replays?new=1&mode=reprocess&from=" + from + "&to=" + to + "&fleet=" + fleet)
 	p.await("document.querySelector('input[name=dry_run]') && !document.querySelector('#w-lookups')")
 	p.click("label", "Ask look-ups again")
@@ -137,8 +136,7 @@ func TestConsole_AReplayIsEstimatedBeforeItIsMade(t *testing.T) {
 	}
 }
 
-// A patch is tried by who may operate, and says what would fail again; sending
-// takes an admin.
+// A key with the scope operate may try a patch and sees which events would fail again; redriving needs an admin key.
 func TestConsole_ARedriveIsTriedOnDeadLetters(t *testing.T) {
 	t.Parallel()
 	w := start(t)

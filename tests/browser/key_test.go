@@ -23,7 +23,7 @@ func TestConsole_AsksForTheKeyOnce(t *testing.T) {
 	p.says("does not know this key")
 	p.typeKey(w.admin)
 	p.says("Audit log")
-	p.await("location.search === '?tab=audit'") // where they wanted to go
+	p.await("location.search === '?tab=audit'") // the page that was asked for
 	p.run(chromedp.Reload())
 	p.says("Audit log")
 	if kept := p.value("JSON.stringify(localStorage) + document.cookie + location.href"); strings.Contains(kept, w.admin) {
@@ -58,13 +58,13 @@ func TestConsole_AKeyShowsWhatItMay(t *testing.T) {
 	other := w.did("POST", "/v1/keys", w.admin, `{"fleet": "`+fleet+`", "scopes": ["query"]}`)
 	p.typeKey(other["key"].(string))
 	p.says("No alert is open")
-	p.open("/") // which is live
+	p.open("/") // a page with live figures
 	p.says("of all fleets together")
 	w.did("DELETE", "/v1/keys/"+other["id"].(string), w.admin, "")
 	p.says("no longer takes this key")
 }
 
-// What changes something asks once more, and is in the audit log.
+// Every action asks for confirmation, and is in the audit log.
 func TestConsole_ActsAskOnceMore(t *testing.T) {
 	t.Parallel()
 	w := start(t)
@@ -87,7 +87,7 @@ func TestConsole_ActsAskOnceMore(t *testing.T) {
 	w.await("the new key is known", func() bool { return w.status("GET", "/v1/alerts", made, "") == http.StatusOK })
 	p.click("button", "I have it")
 	p.await("!document.querySelector('.secret')")
-	p.click("tr:has(td:nth-child(2)) button", "Revoke") // of the newest, which is the first
+	p.click("tr:has(td:nth-child(2)) button", "Revoke") // the newest key is first
 	p.says("This cannot be undone")
 	p.click("dialog button", "Revoke")
 	w.await("the key is revoked", func() bool {

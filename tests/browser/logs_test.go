@@ -13,8 +13,8 @@ import (
 	"weir/tests/integration/require"
 )
 
-// startBoth starts a weir that takes events about people beside telemetry, and returns
-// a second one that sends to their gate.
+// startBoth starts a weir that accepts user events beside telemetry. people is a second handle whose events go to the
+// gate for user events.
 func startBoth(t *testing.T) (w, people *weir) {
 	t.Helper()
 	w = made(t)
@@ -33,7 +33,7 @@ func startBoth(t *testing.T) (w, people *weir) {
 			t.Fatal(err)
 		}
 	}
-	for _, dir := range []string{"configs", "schemas", "bloblang"} { // weir up takes them from beside it
+	for _, dir := range []string{"configs", "schemas", "bloblang"} { // weir up reads them from its working directory
 		if err := os.Rename(filepath.Join(w.dir, "mine", dir), filepath.Join(w.dir, dir)); err != nil {
 			t.Fatal(err)
 		}
@@ -43,7 +43,7 @@ func startBoth(t *testing.T) (w, people *weir) {
 	return w, people
 }
 
-// person is an event about a person.
+// person returns a user event.
 func person(fields map[string]any) map[string]any {
 	e := event("browser-1", time.Now(), map[string]any{"device_firmware_version": "1.2.0", "metrics": map[string]any{},
 		"metadata": map[string]any{"type": "page_viewed"}, "user": map[string]any{"id": "u-77"}})
@@ -53,8 +53,7 @@ func person(fields map[string]any) map[string]any {
 	return e
 }
 
-// Whoever chooses a log is shown what is of it, on every page that is of one, by an
-// address that can be handed on; what is done there is done to that log.
+// A page shows the chosen log, the URL contains the choice, and actions apply to that log.
 func TestConsole_ShowsEitherLog(t *testing.T) {
 	t.Parallel()
 	w, people := startBoth(t)
@@ -92,10 +91,10 @@ func TestConsole_ShowsEitherLog(t *testing.T) {
 
 	p.click("nav#views a", "Overview")
 	p.await("location.pathname === '/' && location.search === '?log=user-events'")
-	p.await("document.querySelector('[data-name=stored]')?.innerText === '3'") // and a dead letter
+	p.await("document.querySelector('[data-name=stored]')?.innerText === '3'") // and one dead letter
 	p.says("weir-user-raw")
 	p.says("It adds up.")
-	p.await("document.querySelector('a[href=\"/proof?log=user-events\"]')") // it was proven
+	p.await("document.querySelector('a[href=\"/proof?log=user-events\"]')") // a proof has run
 	p.click("a.good", "Proved")
 	p.says("user-events/0")
 	p.await("!document.body.innerText.includes('raw-events/0')")
@@ -116,7 +115,7 @@ func TestConsole_ShowsEitherLog(t *testing.T) {
 	p.await("performance.getEntriesByType('resource').some((r) => /v1.quality.*source=user_event/.test(r.name))")
 	choose("telemetry")
 	p.await("performance.getEntriesByType('resource').some((r) => /v1.quality.*source=telemetry/.test(r.name))")
-	// Devices that are listed are of telemetry, whatever was looked at before.
+	// The list of devices is that of telemetry, whichever log was chosen before.
 	p.open("/devices?fleet=" + fleet + "&log=user-events")
 	p.await("document.querySelector('main a[href^=\"/device?\"]')?.href.includes('log=') === false")
 	p.await("document.querySelector('nav#views a[href^=\"/dead-letters\"]').href.includes('log=user-events')")
@@ -156,13 +155,13 @@ func TestConsole_ShowsEitherLog(t *testing.T) {
 			}
 		}
 	}
-	// A log that this weir has not is said to be none, wherever the address is from.
+	// A log that this weir does not have is an error.
 	p.look(1200, "light")
 	p.open("/dead-letters?log=users")
 	p.says("could not be read")
 }
 
-// Where there is one log, nothing is to be chosen.
+// With only one log there is no chooser.
 func TestConsole_OneLogHasNoChooser(t *testing.T) {
 	t.Parallel()
 	w := start(t)

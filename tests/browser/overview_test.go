@@ -8,13 +8,13 @@ import (
 	"time"
 )
 
-// terms are what the equation is of.
+// terms are the addends of the equation.
 var terms = []string{"stored", "duplicates", "dead_lettered", "erased", "in_flight"}
 
-// equation is what each term of the equation is, and what all of it is.
+// equation maps each term, and "accepted", to its number of records.
 type equation map[string]int64
 
-// shown is the equation on the page.
+// shown returns the equation that the page shows.
 func (p *tab) shown() equation {
 	e := equation{}
 	p.eval(`Object.fromEntries([...document.querySelectorAll(".sum [data-name]")].map((e) =>
@@ -22,7 +22,7 @@ func (p *tab) shown() equation {
 	return e
 }
 
-// watchSums has the page look at each equation that it shows.
+// watchSums makes the page check every equation that it shows: sums.wrong collects those that do not add up.
 func (p *tab) watchSums() {
 	p.eval(`(() => {
 		const sums = window.sums = { shown: 0, last: "", wrong: [] };
@@ -37,7 +37,7 @@ func (p *tab) watchSums() {
 	})()`, nil)
 }
 
-// proven is the equation of weir reconcile.
+// proven returns the equation of weir reconcile.
 func (w *weir) proven() equation {
 	w.t.Helper()
 	var proof struct{ Total equation }
@@ -47,15 +47,14 @@ func (w *weir) proven() equation {
 	return proof.Total
 }
 
-// counted is how many events the gate of this process has put into the log, those
-// that it rejected included.
+// counted returns how many events the gate of this process has written to the log, rejected ones included.
 func (w *weir) counted() int64 {
 	w.t.Helper()
 	return int64(w.sum("weir_gate_accepted_events_total", "") + w.sum("weir_gate_rejected_events_total", ""))
 }
 
-// agree waits until the page, weir reconcile and whatever else tells how many were
-// accepted say the same to the event, with nothing in flight: no sender is at work.
+// agree waits until the page, weir reconcile and accepted() report the same numbers with nothing in flight. No sender
+// may be active.
 func (p *tab) agree(when string, accepted func() int64) equation {
 	p.t.Helper()
 	var proof, page equation
@@ -75,9 +74,9 @@ func (p *tab) agree(when string, accepted func() int64) equation {
 	return nil
 }
 
-// The overview says what the proof and the metrics say, to the event: under load,
-// where its sender stands still for a moment; after a crash under load; and after
-// one while it stands still, of which the counters of the next process tell.
+// The overview shows the numbers of weir reconcile and of the metrics, to the event: under load while the sender is
+// paused, after a crash under load, and after a crash while nothing is sent, when the counters of the next process
+// count on from there.
 func TestConsole_TheEquationIsThatOfTheProof(t *testing.T) {
 	t.Parallel()
 	w := start(t)
@@ -85,7 +84,7 @@ func TestConsole_TheEquationIsThatOfTheProof(t *testing.T) {
 	p.signIn(w.admin)
 	p.open("/")
 	p.watchSums()
-	w.post(event("pump-1", time.Now(), nil)) // the gate knows the key: a fleet that it refuses comes back late
+	w.post(event("pump-1", time.Now(), nil)) // so that the gate knows the key: a refused fleet retries late
 	load := w.load("--devices", "20", "--prefix", "pump", "--rate", "300", "--duration", "20m", "--malformed", "1",
 		"--duplicates", "5")
 	more := func(than int64) {
@@ -93,7 +92,7 @@ func TestConsole_TheEquationIsThatOfTheProof(t *testing.T) {
 		w.await("the page counts on", func() bool { return p.shown()["accepted"] >= than })
 	}
 	more(300)
-	before, meanwhile := p.shown(), w.proven() // under load one is of a later moment
+	before, meanwhile := p.shown(), w.proven() // under load the second is newer
 	for _, name := range []string{"accepted", "stored", "duplicates", "dead_lettered"} {
 		if before[name] > meanwhile[name] {
 			t.Errorf("the page said %v, and weir reconcile thereafter %v", before, meanwhile)
@@ -132,7 +131,7 @@ func TestConsole_TheEquationIsThatOfTheProof(t *testing.T) {
 		t.Errorf("too little became of what was sent: %v", third)
 	}
 	p.says("It adds up.")
-	for _, form := range []string{"--json=false", "--json"} { // a line, as it is no terminal
+	for _, form := range []string{"--json=false", "--json"} { // one line, because stdout is no terminal
 		said := w.weir("top", "--once", form, "--data", w.data())
 		if !strings.Contains(said, fmt.Sprint(third["accepted"])) || strings.Contains(said, "\x1b") ||
 			form != "--json" && strings.Contains(said, "\n") {
@@ -147,7 +146,7 @@ func TestConsole_TheEquationIsThatOfTheProof(t *testing.T) {
 	}
 }
 
-// A fleet's key sees nothing of what is of all fleets, and is told so.
+// The key of a fleet sees nothing of other fleets, and the page says so.
 func TestConsole_AFleetSeesItsOwnOverview(t *testing.T) {
 	t.Parallel()
 	w := start(t)
@@ -158,7 +157,7 @@ func TestConsole_AFleetSeesItsOwnOverview(t *testing.T) {
 	p.open("/proof")
 	p.await("document.querySelector('#month')")
 	p.says("proofs in thirty days")
-	leave := w.lookedAt(50) // as many as may
+	leave := w.lookedAt(50) // the maximum of viewers
 	p.open("/")
 	p.says("asked every five seconds, for as many look already as may")
 	leave()

@@ -15,7 +15,8 @@ import (
 
 const sigStop, sigCont = syscall.SIGSTOP, syscall.SIGCONT
 
-// Each view with something in it, in both themes, on a desk and on a phone.
+// Each view with data, in both themes and at the width of a desktop and of a phone, passes the accessibility checks
+// and fits the window.
 func TestConsole_NoViewBreaksTheRulesOfAccessiblePages(t *testing.T) {
 	t.Parallel()
 	w := made(t)
@@ -28,11 +29,11 @@ func TestConsole_NoViewBreaksTheRulesOfAccessiblePages(t *testing.T) {
 	p := newTab(t, w)
 	w.send("--devices", "5", "--prefix", "pump", "--events", "500", "--rate", "0", "--malformed", "2")
 	hot := time.Now().Add(-2 * time.Minute)
-	for i := range 8 { // half a minute above the limit opens an alert
+	for i := range 8 { // 30 s above the limit
 		w.post(event("pump-hot", hot.Add(time.Duration(i)*10*time.Second), map[string]any{
 			"metrics": map[string]any{"cpu_temp": 97.5, "battery_voltage": 3.7, "vibration": 0.2}}))
 	}
-	for i := range 3 { // of an hour that is over
+	for i := range 3 { // in an hour that has ended
 		w.post(event("pump-late", time.Now().Add(-time.Duration(3*60+i)*time.Minute), map[string]any{
 			"diagnostics": map[string]any{"slot": "A 7", "ada@example.com": 1}}))
 	}
@@ -122,7 +123,7 @@ func TestConsole_NoViewBreaksTheRulesOfAccessiblePages(t *testing.T) {
 	p.click("dialog button", "Lift")
 	p.says("Nobody is blocked.")
 	p.look(390, "dark")
-	p.click("button", "Menu") // of a phone
+	p.click("button", "Menu") // only on a phone
 	p.await("document.querySelector('nav[aria-label=Views]').checkVisibility()")
 	for _, v := range p.violations(string(axe)) {
 		t.Errorf("the menu: %s", v)
@@ -134,7 +135,7 @@ func TestConsole_NoViewBreaksTheRulesOfAccessiblePages(t *testing.T) {
 	}
 }
 
-// proved puts proofs of some verdicts into the history, so long ago.
+// proved inserts proofs into the history, with their verdict and age.
 func (w *weir) proved(verdicts map[string]time.Duration) {
 	w.t.Helper()
 	db, err := sqldb.Open(w.t.Context(), "sqlite://"+filepath.Join(w.data(), "control.db"))
