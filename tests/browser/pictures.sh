@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
-# Makes the pictures of docs/console.md from a real run: a weir, a simulated
-# fleet, and a browser that looks at it.
+# Takes the screenshots of docs/console.md from a real run: a weir, a simulated fleet and a browser.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 tools=$(tests/browser/tools.sh)

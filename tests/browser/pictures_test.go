@@ -16,7 +16,7 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// TestPictures_AreOfARealRun is run by pictures.sh.
+// TestPictures_AreOfARealRun is run by pictures.sh only.
 func TestPictures_AreOfARealRun(t *testing.T) {
 	dir := os.Getenv("WEIR_PICTURES")
 	if dir == "" {
@@ -49,7 +49,7 @@ func TestPictures_AreOfARealRun(t *testing.T) {
 	}
 	defer func() {
 		_ = simulated.Process.Kill()
-		_ = simulated.Wait() // it was killed
+		_ = simulated.Wait() // reports the kill
 	}()
 	p.signIn(w.admin)
 	w.did("POST", "/v1/proof", w.admin, "")
@@ -65,7 +65,7 @@ func TestPictures_AreOfARealRun(t *testing.T) {
 		p.look(picture.width, picture.theme)
 		p.open(picture.path)
 		p.says(picture.shows)
-		time.Sleep(8 * time.Second) // for the lines to be long enough to look at
+		time.Sleep(8 * time.Second) // so that the charts have some points
 		var raw []byte
 		p.run(chromedp.ActionFunc(func(ctx context.Context) (err error) {
 			raw, err = page.CaptureScreenshot().WithClip(&page.Viewport{Width: float64(picture.width),

@@ -13,8 +13,8 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// behind serves a weir below a path, as a proxy does; one that collects hands an
-// answer on when all of it has come, which of a stream is never.
+// behind serves weir below a path through a reverse proxy. One that collects forwards an answer only when it is
+// complete, which a stream never is.
 func (w *weir) behind(path string, collects bool) (base string) {
 	w.t.Helper()
 	at := &url.URL{Scheme: "http", Host: w.api}
@@ -35,12 +35,11 @@ func (w *weir) behind(path string, collects bool) (base string) {
 		}
 	}
 	s := httptest.NewServer(http.StripPrefix(path, proxy))
-	w.t.Cleanup(func() { s.CloseClientConnections(); s.Close() }) // streams are waited for otherwise
+	w.t.Cleanup(func() { s.CloseClientConnections(); s.Close() }) // otherwise Close waits for streams
 	return s.URL + path
 }
 
-// Below a path of a proxy everything is asked for below it, and every view is an
-// address there; where the proxy holds streams back, the overview is asked for,
+// Behind a proxy, all requests and views stay below its path. If the proxy holds back streams, the overview polls,
 // and says so.
 func TestConsole_BelowAPathOfAProxy(t *testing.T) {
 	t.Parallel()
@@ -51,8 +50,8 @@ func TestConsole_BelowAPathOfAProxy(t *testing.T) {
 	p.signIn(w.admin)
 	p.open("/")
 	p.says("It adds up.")
-	p.await("document.querySelector('[data-name=accepted]')?.textContent === '1'")   // which nobody but weir knows
-	p.await("!document.querySelector('.title .side').textContent.includes('asked')") // it comes through
+	p.await("document.querySelector('[data-name=accepted]')?.textContent === '1'")   // so the figure comes from weir
+	p.await("!document.querySelector('.title .side').textContent.includes('asked')") // live, not polled
 	w.await("the device is known", func() bool {
 		return strings.Contains(string(second(w.ask("GET", "/v1/devices", w.admin, ""))), "pump-1")
 	})
@@ -79,7 +78,7 @@ func TestConsole_BelowAPathOfAProxy(t *testing.T) {
 	slow.says("It adds up.")
 	w.post(event("pump-2", time.Now(), nil))
 	slow.await("document.querySelector('[data-name=accepted]')?.textContent === '2'")
-	// Neither is it old for that, nor weir gone.
+	// Polling does not mark the figures as stale or weir as lost.
 	slow.await("!document.querySelector('.title .fresh').classList.contains('old')")
 	slow.await("!document.documentElement.hasAttribute('data-lost')")
 }

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// A version of rules is kept and put in force by clicks, a wrong one is refused with
-// its line; what a rule tells is on its page, of itself; going back is asked once more.
+// A version of a rule set is saved and activated by clicks, and an invalid one is refused with its line. Results
+// appear on the page without a reload, and a rollback asks for confirmation.
 func TestConsole_RulesAreKeptPutInForceAndTell(t *testing.T) {
 	t.Parallel()
 	w := start(t)
@@ -35,7 +35,7 @@ func TestConsole_RulesAreKeptPutInForceAndTell(t *testing.T) {
 	p.fill("#f-rule", "minute")
 	p.await("location.search.includes('rule=minute')")
 	const results = "document.querySelector('section[aria-labelledby=results] tbody')?.textContent"
-	w.await("the rule tells", func() bool { // other rules are taken up with a partition's next batch
+	w.await("the rule tells", func() bool { // a partition applies rules from its next batch on
 		w.post(event("pump-1", time.Now(), nil))
 		return p.value(results+".includes('pump-1')") == "true"
 	})
@@ -43,7 +43,7 @@ func TestConsole_RulesAreKeptPutInForceAndTell(t *testing.T) {
 	p.click("button", "Go back")
 	p.click("dialog button", "Go back")
 	for _, path := range []string{"/v1/rule-versions/1/activate", "/v1/rule-versions/rollback"} {
-		w.await("the audit log has one act of "+path, func() bool { // which is noted when it was answered
+		w.await("the audit log has one act of "+path, func() bool { // noted after the answer
 			return len(w.did("GET", "/v1/audit?path="+path, w.admin, "")["acts"].([]any)) == 1
 		})
 	}
@@ -62,7 +62,7 @@ func TestConsole_RulesAreKeptPutInForceAndTell(t *testing.T) {
 	}
 	p.click("button", "Sign out")
 	p.await("document.querySelector('#key')")
-	p.signIn(w.key) // a fleet sees what rules told of it
+	p.signIn(w.key) // the key of a fleet sees the fleet's results
 	p.open("/rules?rule=minute")
 	p.says("pump-1")
 	p.says("Versions of rules need a key with the scope admin")

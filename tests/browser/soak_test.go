@@ -20,13 +20,12 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// soakViewers look at the overview beside the page.
+// soakViewers is how many clients watch the overview beside the page.
 const soakViewers = 20
 
-// Under load, with as many who look, neither weir nor the page grows, and who
-// leaves leaves nothing behind. WEIR_SOAK says for how long, ten minutes by make
-// soak; then it also measures for as long what looking costs, at WEIR_SOAK_RATE
-// events a second, and how soon an event is on its device's page.
+// Under load and with soakViewers watching, neither weir nor the page grows, and clients that leave are forgotten.
+// WEIR_SOAK is the duration (make soak: ten minutes); if it is set, the test also measures for the same time what the
+// viewers cost at WEIR_SOAK_RATE events a second, and how soon an event is on its device's page.
 func TestConsole_NothingGrowsWhileItIsLookedAt(t *testing.T) {
 	length, rate, long := 9*time.Second, "200", os.Getenv("WEIR_SOAK") != ""
 	if long {
@@ -42,7 +41,7 @@ func TestConsole_NothingGrowsWhileItIsLookedAt(t *testing.T) {
 	p := newTab(t, w)
 	p.signIn(w.admin)
 	if long {
-		w.cost(rate, length) // while the page shows nothing live
+		w.cost(rate, length) // while the page shows no live figures
 	}
 	p.open("/")
 	w.send("--devices", "10", "--prefix", "first", "--events", "100")
@@ -51,13 +50,14 @@ func TestConsole_NothingGrowsWhileItIsLookedAt(t *testing.T) {
 	var load sync.WaitGroup
 	load.Go(func() { w.measured(rate, length) })
 
-	// The first third is for what is made once.
+	// The first third is a warm-up. Growth is the difference between the maximum of the first third and the minimum
+	// of the last.
 	var first, last state
 	begin := time.Now()
 	for n := 0; time.Since(begin) < length; n++ {
 		now := w.state()
 		t.Logf("%s: %+v", time.Since(begin).Round(time.Second), now)
-		if n == 0 || time.Since(begin) < length/3 { // however long the first takes
+		if n == 0 || time.Since(begin) < length/3 { // even if the first takes longer
 			first = first.most(now)
 			p.heap(&first)
 		} else if time.Since(begin) > length*2/3 {
@@ -91,7 +91,7 @@ func TestConsole_NothingGrowsWhileItIsLookedAt(t *testing.T) {
 	}
 }
 
-// soon asks of every event, at a rate, that it is on its device's page in time.
+// soon checks how soon each of some events is on its device's page under load.
 func (p *tab) soon(rate string) {
 	p.t.Helper()
 	load := p.w.load("--devices", "100", "--prefix", "soak", "--rate", rate, "--duration", "1h", "--malformed", "1",
@@ -109,16 +109,15 @@ func (p *tab) soon(rate string) {
 	}
 }
 
-// costPairs are how often it is measured with nobody who looks and with viewers.
+// costPairs is how many pairs of phases are measured, without and with viewers.
 const costPairs = 8
 
-// cost measures in turn, in one run, with nobody who looks and with viewers: what
-// they add is the median of the pairs, so that what else the machine does for a
-// moment, and what grows meanwhile, is of no weight.
+// cost measures phases without and with viewers in alternation. What viewers add is the median over the pairs, so
+// that other work on the machine and slow growth cancel out.
 func (w *weir) cost(rate string, length time.Duration) {
 	w.t.Helper()
 	each := length / (2 * costPairs)
-	w.measured(rate, each) // what is made once
+	w.measured(rate, each) // warm-up
 	var cpu, p99 []float64
 	for i := range costPairs {
 		var alone, looked phase
@@ -127,7 +126,7 @@ func (w *weir) cost(rate string, length time.Duration) {
 			looked = w.measured(rate, each)
 			leave()
 		}
-		if i%2 == 1 { // who is first has what the phase before has left to do
+		if i%2 == 1 { // the first phase inherits the rest of the one before
 			look()
 		}
 		alone = w.measured(rate, each)
@@ -141,10 +140,10 @@ func (w *weir) cost(rate string, length time.Duration) {
 	w.judge("to p99", p99, 10)
 }
 
-// added is by how many percent one is more than the other.
+// added returns by how many percent looked exceeds alone.
 func added(alone, looked float64) float64 { return 100 * (looked/alone - 1) }
 
-// judge prints what looking adds, and whether that is below a bound.
+// judge prints what the viewers add, and fails the test unless the median is below bound.
 func (w *weir) judge(what string, percent []float64, bound float64) {
 	w.t.Helper()
 	slices.Sort(percent)
@@ -162,7 +161,7 @@ func (w *weir) judge(what string, percent []float64, bound float64) {
 		median, what, quartile(1), quartile(3), len(percent), bound, verdict)
 }
 
-// state is how large weir and the page are.
+// state is the size of weir and of the page.
 type state struct {
 	goroutines, heap int64
 	page, nodes      int64
@@ -179,19 +178,18 @@ func (s state) least(o state) state {
 	return state{min(s.goroutines, o.goroutines), min(s.heap, o.heap), s.page, s.nodes}
 }
 
-// state reads weir's own metrics.
+// state reads weir's goroutines and heap from its metrics.
 func (w *weir) state() state {
 	return state{goroutines: int64(w.metric("go_goroutines")), heap: int64(w.metric("go_memstats_heap_alloc_bytes"))}
 }
 
-// metric is the value of a metric without labels.
+// metric returns the value of a metric without labels.
 func (w *weir) metric(name string) float64 {
 	w.t.Helper()
 	return w.sum(name, "")
 }
 
-// sum is the sum of a metric's series, of those whose labels have a part: 0 when
-// there are none.
+// sum returns the sum over the series of a metric whose labels contain part; 0 if there are none.
 func (w *weir) sum(name, part string) (sum float64) {
 	w.t.Helper()
 	w.await("the metrics are there", func() bool {
@@ -207,7 +205,7 @@ func (w *weir) sum(name, part string) (sum float64) {
 		sum = 0
 		for line := range strings.Lines(string(raw)) {
 			line = strings.TrimSpace(line)
-			at := strings.LastIndexByte(line, ' ') // values of labels may have blanks, too
+			at := strings.LastIndexByte(line, ' ') // label values may contain blanks
 			if at < 0 {
 				continue
 			}
@@ -227,7 +225,7 @@ func (w *weir) sum(name, part string) (sum float64) {
 	return sum
 }
 
-// heap measures the page, when what nobody holds any more is gone.
+// heap measures the page after a garbage collection.
 func (p *tab) heap(s *state) {
 	p.t.Helper()
 	var used float64
@@ -241,11 +239,10 @@ func (p *tab) heap(s *state) {
 	s.page = int64(used)
 }
 
-// phase is what events cost: seconds of CPU for a million, and milliseconds to
-// the verdict.
+// phase is the cost of events: CPU seconds per million, and the p99 in ms until the answer.
 type phase struct{ cpu, p99 float64 }
 
-// measured sends for some time.
+// measured sends events at a rate for some time and returns their cost.
 func (w *weir) measured(rate string, length time.Duration) (m phase) {
 	cmd := exec.Command(w.bin, "fleet", "--url", "http://"+w.ingest, "--quiet", "--json", "--devices", "100", "--prefix",
 		"soak", "--rate", rate, "--duration", length.String(), "--malformed", "1", "--duplicates", "5", "--retry")
@@ -267,7 +264,7 @@ func (w *weir) measured(rate string, length time.Duration) (m phase) {
 	return phase{(w.metric("process_cpu_seconds_total") - before) / told.Accepted * 1e6, told.Latency.P99}
 }
 
-// lookedAt lets so many look at the live overview, until they leave.
+// lookedAt starts clients that watch the live overview, and returns once each has received it. leave ends them.
 func (w *weir) lookedAt(viewers int) (leave func()) {
 	w.t.Helper()
 	ctx, end := context.WithCancel(context.Background())
@@ -278,7 +275,7 @@ func (w *weir) lookedAt(viewers int) (leave func()) {
 		all.Go(func() {
 			first := sync.OnceFunc(begun.Done)
 			defer first()
-			for ctx.Err() == nil { // an answer ends when it is to be renewed
+			for ctx.Err() == nil { // the server ends a stream after a while; the client reconnects
 				r, err := http.NewRequestWithContext(ctx, "GET", "http://"+w.api+"/v1/live", nil)
 				if err != nil {
 					w.t.Error(err)

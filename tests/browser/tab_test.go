@@ -21,7 +21,7 @@ import (
 	"weir/tests/integration/require"
 )
 
-// tools are the browser's binary and the source of axe-core.
+// tools returns the paths of Chromium and axe-core. Without Chromium it skips the test, or fails it in CI.
 func tools(t *testing.T) (chromium, axe string) {
 	t.Helper()
 	chromium = os.Getenv("WEIR_TEST_CHROMIUM")
@@ -36,8 +36,7 @@ func tools(t *testing.T) (chromium, axe string) {
 	return chromium, os.Getenv("WEIR_TEST_AXE")
 }
 
-// tab is a page of a browser of its own, which follows what it loads and what
-// goes wrong in it.
+// tab is a page in a browser process of its own. It records requests and errors.
 type tab struct {
 	t    *testing.T
 	w    *weir
@@ -46,11 +45,11 @@ type tab struct {
 
 	mu       sync.Mutex
 	requests []string // addresses
-	wrong    []string // exceptions, and what the browser refused
+	wrong    []string // exceptions, and errors that the browser logged
 }
 
-// newTab opens a browser. At the end of the test it must have asked weir alone,
-// told no address a key, and met no mistake.
+// newTab opens a browser. At the end of the test it fails the test if the page sent requests to another host than
+// weir, put a key into a URL, or had an error.
 func newTab(t *testing.T, w *weir) *tab {
 	t.Helper()
 	chromium, _ := tools(t)
@@ -80,7 +79,7 @@ func (p *tab) hear(event any) {
 		p.requests = append(p.requests, e.Request.URL)
 	case *runtime.EventExceptionThrown:
 		p.wrong = append(p.wrong, e.ExceptionDetails.Error())
-	case *log.EventEntryAdded: // an answer that is an error is told here too: some are meant
+	case *log.EventEntryAdded: // failed requests are logged here too; some are expected
 		if e.Entry.Source != log.SourceNetwork && (e.Entry.Level == log.LevelError || e.Entry.Source == log.SourceSecurity) {
 			p.wrong = append(p.wrong, e.Entry.Text+" "+e.Entry.URL)
 		}
@@ -115,7 +114,7 @@ func (p *tab) run(actions ...chromedp.Action) {
 	}
 }
 
-// look sets the width of the page and its theme.
+// look sets the page's width and theme.
 func (p *tab) look(width int64, theme string) {
 	p.t.Helper()
 	p.run(emulation.SetDeviceMetricsOverride(width, 900, 1, width < 600),
@@ -123,7 +122,7 @@ func (p *tab) look(width int64, theme string) {
 			{Name: "prefers-reduced-motion", Value: "reduce"}}))
 }
 
-// eval runs a script in the page, and waits for what it promises.
+// eval runs a script in the page and waits for its promise.
 func (p *tab) eval(script string, result any) {
 	p.t.Helper()
 	p.run(chromedp.Evaluate(script, result, func(e *runtime.EvaluateParams) *runtime.EvaluateParams {
@@ -131,7 +130,7 @@ func (p *tab) eval(script string, result any) {
 	}))
 }
 
-// value is what a script says, as text.
+// value returns the result of a script as text.
 func (p *tab) value(script string) string {
 	p.t.Helper()
 	var v any
@@ -139,7 +138,7 @@ func (p *tab) value(script string) string {
 	return fmt.Sprint(v)
 }
 
-// await waits until a script says something true.
+// await waits until a script's result is true.
 func (p *tab) await(script string) {
 	p.t.Helper()
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
@@ -147,35 +146,35 @@ func (p *tab) await(script string) {
 		ctx, cancel := context.WithTimeout(p.ctx, patience)
 		err := chromedp.Run(ctx, chromedp.Evaluate("Boolean("+script+")", &yes))
 		cancel()
-		if err == nil && yes { // an error: the page is just being replaced
+		if err == nil && yes { // an error means that the page is being replaced
 			return
 		}
 	}
 	p.t.Fatalf("not within %s: %s\n%s", patience, script, p.text())
 }
 
-// text is what the page says, for a test that has failed.
+// text returns the page's address and text, for the message of a failed test.
 func (p *tab) text() (s string) {
 	ctx, cancel := context.WithTimeout(p.ctx, 10*time.Second)
 	defer cancel()
 	_ = chromedp.Run(ctx, chromedp.Evaluate("location.href + '\\n' + document.body.innerText",
-		&s)) // as far as it can be had
+		&s)) // best effort
 	return "the page says:\n" + s
 }
 
-// says waits until the page says a text.
+// says waits until the page contains a text.
 func (p *tab) says(text string) {
 	p.t.Helper()
 	p.await("document.body.innerText.includes(" + quote(text) + ")")
 }
 
-// quote makes a text a script's.
+// quote returns s as a JavaScript string literal.
 func quote(s string) string {
-	raw, _ := json.Marshal(s) // a string is always JSON
+	raw, _ := json.Marshal(s) // a string can always be encoded
 	return string(raw)
 }
 
-// open goes to an address of the console.
+// open navigates to a path of the console.
 func (p *tab) open(path string) {
 	p.t.Helper()
 	p.run(chromedp.Navigate(p.base + path))
@@ -185,7 +184,7 @@ func (p *tab) open(path string) {
 // signIn opens the console with a key.
 func (p *tab) signIn(key string) {
 	p.t.Helper()
-	p.open("/admin") // which shows nothing live
+	p.open("/admin") // has no live figures
 	p.typeKey(key)
 	p.await("document.querySelector('nav[aria-label=Views]')")
 }
@@ -197,7 +196,7 @@ func (p *tab) typeKey(key string) {
 	p.click("main button", "Open")
 }
 
-// click clicks the first element of a selector that says a text.
+// click clicks the first visible, enabled element of a selector whose text contains text.
 func (p *tab) click(selector, text string) {
 	p.t.Helper()
 	find := "[...document.querySelectorAll(" + quote(selector) + ")].find((e) => !e.disabled && " +
@@ -206,7 +205,7 @@ func (p *tab) click(selector, text string) {
 	p.eval(find+".click()", nil)
 }
 
-// fill sets a field as typing does.
+// fill sets the value of a field and sends the events of typing.
 func (p *tab) fill(selector, text string) {
 	p.t.Helper()
 	p.await("document.querySelector(" + quote(selector) + ")")
@@ -219,7 +218,7 @@ func (p *tab) fill(selector, text string) {
 	})()`, nil)
 }
 
-// violations are what axe-core finds wrong with the page.
+// violations returns the accessibility violations that axe-core finds on the page.
 func (p *tab) violations(axe string) []string {
 	p.t.Helper()
 	p.eval(axe+"; 0", nil)
@@ -239,7 +238,7 @@ func (p *tab) violations(axe string) []string {
 	return list
 }
 
-// device is the address of a device's view.
+// device returns the path of a device's view.
 func device(fleet, id string) string {
 	return "/device?" + url.Values{"fleet": {fleet}, "id": {id}}.Encode()
 }

@@ -1,12 +1,11 @@
 #!/usr/bin/env bash
-# Finds what the tests of the console need - Chromium, and axe-core, which knows
-# the rules of accessible pages - installs what is missing, and prints the
-# variables that name them:
+# Finds Chromium and axe-core (which checks accessibility), installs what is missing, and prints the variables that
+# name them:
 #
 #   eval "$(tests/browser/tools.sh)"
 #   go test ./tests/browser
 #
-# Chromium comes by apt; axe-core by npm, held to the sum below, into .cache/.
+# Chromium is installed by apt, axe-core by npm into .cache/, checked against the checksum below.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=$(cd "$here/../.." && pwd)/.cache

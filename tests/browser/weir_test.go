@@ -1,5 +1,4 @@
-// Package browser opens the console of a real weir in a real Chromium, and does
-// what people do there.
+// Package browser tests the console of a real weir in a real Chromium, by clicks and keys.
 package browser
 
 import (
@@ -25,20 +24,19 @@ var binary built.Weir
 
 func TestMain(m *testing.M) { binary.Main(m) }
 
-// patience is how long anything may take that is expected to happen: on a slow
-// machine much slower than here.
+// patience is the timeout of every wait; generous, because other machines are much slower.
 const patience = 90 * time.Second
 
 const fleet = "plant-1"
 
-// weir is a 'weir up' on a directory of its own, with a key of each kind.
+// weir is a 'weir up' on a data directory of its own, with an admin key and a key of a fleet.
 type weir struct {
 	t                       *testing.T
 	bin, dir                string
 	ingest, api, ops, kafka string // addresses
 	up                      *exec.Cmd
 	done                    chan struct{}
-	admin, key              string // keys: key may ingest, query and operate
+	admin, key              string // key has the scopes ingest, query and operate
 	env                     []string
 }
 
@@ -49,10 +47,10 @@ func start(t *testing.T) *weir {
 	return w
 }
 
-// made is a weir that does not run yet.
+// made returns a weir that does not run yet.
 func made(t *testing.T) *weir {
 	t.Helper()
-	tools(t) // before anything is started
+	tools(t) // skips before anything is started
 	w := &weir{t: t, bin: binary.Path(t), dir: t.TempDir()}
 	built.Addresses(t, &w.ingest, &w.api, &w.ops, &w.kafka)
 	t.Cleanup(func() {
@@ -65,13 +63,13 @@ func made(t *testing.T) *weir {
 	return w
 }
 
-// begin runs it, and makes its keys.
+// begin starts weir, creates its keys and waits until the API knows them.
 func (w *weir) begin() {
 	w.t.Helper()
 	w.run()
 	w.admin = w.weir("keys", "create", "--admin", "--data", w.data())
 	w.key = w.weir("keys", "create", "--fleet", fleet, "--scope", "ingest,query,operate", "--data", w.data())
-	// The api reads keys again after a while: a key that it knows is worth waiting for.
+	// The API re-reads keys only now and then.
 	for _, key := range []string{w.admin, w.key} {
 		w.await("the keys are known", func() bool { return w.status("GET", "/v1/alerts?limit=1", key, "") == http.StatusOK })
 	}
@@ -123,12 +121,12 @@ func (w *weir) kill() {
 	if w.up == nil {
 		return
 	}
-	_ = w.up.Process.Kill() // it may have ended
+	_ = w.up.Process.Kill() // it may have ended already
 	<-w.done
 	w.up = nil
 }
 
-// weir runs a command, and returns what it printed.
+// weir runs a command and returns its standard output. It fails the test if the command fails.
 func (w *weir) weir(args ...string) string {
 	w.t.Helper()
 	cmd := exec.Command(w.bin, args...)
@@ -141,7 +139,7 @@ func (w *weir) weir(args ...string) string {
 	return strings.TrimSpace(out.String())
 }
 
-// await waits until something holds.
+// await polls until holds returns true. After the timeout it fails the test with what, the awaited state.
 func (w *weir) await(what string, holds func() bool) {
 	w.t.Helper()
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
@@ -152,7 +150,7 @@ func (w *weir) await(what string, holds func() bool) {
 	w.t.Fatalf("not within %s: %s", patience, what)
 }
 
-// ask sends a request to the api.
+// ask sends a request to the API. The status is 0 if there is no answer.
 func (w *weir) ask(method, path, key, body string) (int, []byte) {
 	w.t.Helper()
 	r, err := http.NewRequestWithContext(w.t.Context(), method, "http://"+w.api+path, strings.NewReader(body))
@@ -165,7 +163,7 @@ func (w *weir) ask(method, path, key, body string) (int, []byte) {
 		return 0, nil
 	}
 	defer resp.Body.Close()
-	raw, _ := io.ReadAll(resp.Body) // half an answer is no JSON, and fails where it is read
+	raw, _ := io.ReadAll(resp.Body) // a truncated answer fails where it is decoded
 	return resp.StatusCode, raw
 }
 
@@ -174,7 +172,7 @@ func (w *weir) status(method, path, key, body string) int {
 	return code
 }
 
-// did sends a request that must succeed, and returns the answer's fields.
+// did sends a request that must succeed, and returns the fields of the JSON answer.
 func (w *weir) did(method, path, key, body string) map[string]any {
 	w.t.Helper()
 	code, raw := w.ask(method, path, key, body)
@@ -190,7 +188,7 @@ func (w *weir) did(method, path, key, body string) map[string]any {
 	return fields
 }
 
-// event is one that weir takes, unless fields make it another.
+// event returns a valid event, with some fields overridden.
 func event(device string, at time.Time, fields map[string]any) map[string]any {
 	e := map[string]any{"event_id": uuid.NewString(), "device_id": device, "device_firmware_version": "2.1.0",
 		"timestamp": at.UTC().Format(time.RFC3339Nano),
@@ -201,7 +199,8 @@ func event(device string, at time.Time, fields map[string]any) map[string]any {
 	return e
 }
 
-// post sends events, and returns the gate's answer.
+// post sends events and returns the gate's status. It retries while the gate does not know the key, is overloaded or
+// cannot be reached.
 func (w *weir) post(events ...any) int {
 	w.t.Helper()
 	raw, err := json.Marshal(events)
@@ -209,7 +208,7 @@ func (w *weir) post(events ...any) int {
 		w.t.Fatal(err)
 	}
 	var code int
-	w.await("the gate takes events", func() bool { // it learns of keys after a while
+	w.await("the gate takes events", func() bool { // the gate learns of new keys after a while
 		r, err := http.NewRequestWithContext(w.t.Context(), "POST", "http://"+w.ingest+"/v1/events", bytes.NewReader(raw))
 		if err != nil {
 			w.t.Fatal(err)
@@ -227,22 +226,22 @@ func (w *weir) post(events ...any) int {
 	return code
 }
 
-// send simulates a fleet until all its events are answered.
+// send simulates a fleet and waits until all its events are answered.
 func (w *weir) send(args ...string) {
 	w.t.Helper()
 	w.load(args...).wait()
 }
 
-// sender is a simulated fleet that sends while the test goes on.
+// sender is a running simulated fleet.
 type sender struct {
 	t    *testing.T
 	cmd  *exec.Cmd
 	out  bytes.Buffer
 	done chan struct{}
-	err  error // when done
+	err  error // valid once done is closed
 }
 
-// load simulates a fleet.
+// load starts a simulated fleet.
 func (w *weir) load(args ...string) *sender {
 	w.t.Helper()
 	s := &sender{t: w.t, done: make(chan struct{})}
@@ -257,9 +256,9 @@ func (w *weir) load(args ...string) *sender {
 	return s
 }
 
-// end ends what still sends.
+// end kills the fleet.
 func (s *sender) end() {
-	_ = s.cmd.Process.Kill() // it may have ended
+	_ = s.cmd.Process.Kill() // it may have ended already
 	<-s.done
 }
 
@@ -270,7 +269,7 @@ func (s *sender) signal(sig syscall.Signal) {
 	}
 }
 
-// wait waits until all of its events are answered.
+// wait waits until all its events are answered.
 func (s *sender) wait() {
 	s.t.Helper()
 	if <-s.done; s.err != nil {
@@ -278,7 +277,7 @@ func (s *sender) wait() {
 	}
 }
 
-// raw sends bytes that are no events.
+// raw sends a body that is not valid, and expects 400.
 func (w *weir) raw(body []byte) {
 	w.t.Helper()
 	w.await("the gate answers", func() bool {
