@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Lets Compose and a linter of images read what weir is deployed with; the first
-# argument is the folder that holds both.
+# Checks docker-compose.yml with docker-compose and the Dockerfile with hadolint. usage: tests/deploy.sh DIR, the
+# folder of both programs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bin=$1

@@ -17,16 +17,15 @@ import (
 	"weir/tests/integration/require"
 )
 
-// update writes the golden files anew:
+// update rewrites the golden files:
 //
 //	go test ./tests/deploy -run Chart -update
 var update = flag.Bool("update", false, "write tests/deploy/chart/*.golden")
 
-// sets are values of the chart, chart/NAME.yaml, and what it makes of them,
-// chart/NAME.golden.
+// sets returns the sets of values: chart/NAME.yaml has the values, chart/NAME.golden the rendered chart.
 func sets() []string { return []string{"minimal", "full"} }
 
-// chart runs the tool that renders and checks.
+// chart runs the tool of tests/tools/chart.
 func chart(t *testing.T, args ...string) (string, error) {
 	t.Helper()
 	var stderr bytes.Buffer
@@ -39,7 +38,7 @@ func chart(t *testing.T, args ...string) (string, error) {
 	return string(out), err
 }
 
-// object is what the tests look at of one of Kubernetes' objects.
+// object holds the fields of a Kubernetes object that the tests read.
 type object struct {
 	Kind     string
 	Metadata struct {
@@ -49,7 +48,7 @@ type object struct {
 	Spec yaml.Node
 }
 
-// made are the objects of a golden file.
+// made returns the objects of a golden file.
 func made(t *testing.T, set string) (all []object) {
 	t.Helper()
 	decoder := yaml.NewDecoder(bytes.NewReader(read(t, "tests/deploy/chart/"+set+".golden")))
@@ -77,7 +76,7 @@ func into[T any](t *testing.T, o object) (v T) {
 	return v
 }
 
-// What Helm's engine makes of the chart is what the golden files hold.
+// Helm's engine renders the chart to what the golden files contain.
 func TestChart_MakesWhatTheGoldenFilesHold(t *testing.T) {
 	for _, set := range sets() {
 		got, err := chart(t, "render", "../../deploy/chart", "weir", "chart/"+set+".yaml")
@@ -99,8 +98,8 @@ func TestChart_MakesWhatTheGoldenFilesHold(t *testing.T) {
 	}
 }
 
-// Kubernetes' and KEDA's own schemas take every object as it is, and what they do
-// not know they refuse.
+// Every object is valid under the schemas of Kubernetes and KEDA, which are applied strictly: unknown fields are
+// refused.
 func TestChart_EveryObjectIsWhatAClusterTakes(t *testing.T) {
 	schemas := filepath.Join(filepath.Dir(require.Tool(t, "chart")), "schemas")
 	for _, set := range sets() {
@@ -119,7 +118,7 @@ func TestChart_EveryObjectIsWhatAClusterTakes(t *testing.T) {
 		for _, wrong := range [][2]string{{"maxUnavailable: 1", "maxUnavailible: 1"}, {"readOnlyRootFilesystem: true",
 			"readOnlyRootFilesystem: yess"}, {"minReplicaCount:", "minReplicas:"}, {"podSelector:", "selector:"}} {
 			if !strings.Contains(golden, wrong[0]) {
-				continue // nothing scales in it
+				continue // not in this set
 			}
 			if err := check(strings.Replace(golden, wrong[0], wrong[1], 1)); err == nil {
 				t.Errorf("%s: %s is taken", set, wrong[1])
@@ -199,8 +198,8 @@ type probe struct {
 	HTTP struct{ Path, Port, Scheme string } `yaml:"httpGet"`
 }
 
-// Every pod runs as nobody on a root that it cannot write, is asked for its health
-// where docs/deploy.md says, is given time to end, and has a budget.
+// Every pod runs without privileges on a read-only root, is probed at the paths of docs/deploy.md, has time to drain,
+// and has a disruption budget.
 func TestChart_EveryPodIsConfinedAskedAndGivenTime(t *testing.T) {
 	documented := string(read(t, "docs/configuration.md"))
 	for _, set := range sets() {
@@ -225,7 +224,7 @@ func TestChart_EveryPodIsConfinedAskedAndGivenTime(t *testing.T) {
 			}
 			ready := "ops/ready"
 			if role == "ingest" {
-				ready = "ingest/healthz" // 503 from SIGTERM on, and devices are told while the log is away
+				ready = "ingest/healthz" // stays ready while the log is away, so that devices get its 503; 503 from SIGTERM on
 			}
 			if at := c.ReadinessProbe.HTTP; at.Port+at.Path != ready || c.LivenessProbe.HTTP.Path != "/ping" ||
 				c.StartupProbe.HTTP.Path != "/ping" {
@@ -244,18 +243,17 @@ func TestChart_EveryPodIsConfinedAskedAndGivenTime(t *testing.T) {
 					t.Errorf("%s: %s is given %s, which docs/configuration.md does not know", set, role, v.Name)
 				}
 				if v.Name == "WEIR_DRAIN" {
-					_, _ = fmt.Sscanf(v.Value, "%ds", &drain) // 0 is refused below
+					_, _ = fmt.Sscanf(v.Value, "%ds", &drain) // a failure leaves 0, which is refused below
 				}
 			}
-			if drain < 1 || pod.Grace < drain+30 { // the engine's shutdown_timeout
+			if drain < 1 || pod.Grace < drain+30 { // 30 s: the engine's shutdown_timeout
 				t.Errorf("%s: %s has %d s, and goes on for %d s after SIGTERM", set, role, pod.Grace, drain)
 			}
 		}
 	}
 }
 
-// The policies name every pod, and each port that one of them opens is a port of a
-// container.
+// A policy selects every pod, and the ports that policies open are those on which the containers listen.
 func TestChart_PoliciesAreOfThePortsThatThereAre(t *testing.T) {
 	type policy struct {
 		Selector struct {
@@ -265,7 +263,7 @@ func TestChart_PoliciesAreOfThePortsThatThereAre(t *testing.T) {
 		Ingress []struct{ Ports []struct{ Port int } }
 	}
 	for _, set := range sets() {
-		ports := map[string][]int{} // by role; "" is every role's
+		ports := map[string][]int{} // by role; "" applies to all
 		closed := false
 		for _, o := range made(t, set) {
 			if o.Kind != "NetworkPolicy" {

@@ -14,9 +14,9 @@ import (
 	"weir/tests/integration/require"
 )
 
-// In the cluster profile of docker-compose.yml, Prometheus asks every weir, loads the
-// rules and tells Alertmanager; Grafana finds its dashboard and asks that
-// Prometheus; each has a password or is on loopback alone.
+// In the cluster profile of docker-compose.yml, Prometheus scrapes every weir, loads the rules and sends alerts to
+// Alertmanager; Grafana loads the dashboard and queries that Prometheus. Every published port is on loopback, and
+// Grafana has a password.
 func TestCompose_EveryWeirIsWatched(t *testing.T) {
 	var compose struct {
 		Services map[string]struct {
@@ -118,8 +118,7 @@ func TestCompose_EveryWeirIsWatched(t *testing.T) {
 	}
 }
 
-// What docker-compose.yml takes from .env is in .env.example, and nothing else is;
-// make .env makes each password up.
+// The variables of docker-compose.yml are those of .env.example, and `make .env` generates each password.
 func TestCompose_TheExampleHasEveryVariable(t *testing.T) {
 	asked, told := map[string]bool{}, map[string]bool{}
 	for _, m := range regexp.MustCompile(`[^$]\$\{([A-Z0-9_]+)`).FindAllSubmatch(read(t, "docker-compose.yml"), -1) {

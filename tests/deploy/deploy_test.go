@@ -1,5 +1,5 @@
-// Package deploy holds what weir is operated with - rules, runbooks, dashboards -
-// against the metrics that there are.
+// Package deploy tests the files for operating weir (rules, runbooks, dashboards, chart, workflows) against the
+// metrics and options that exist.
 package deploy
 
 import (
@@ -46,7 +46,7 @@ func rules(t *testing.T) (all []rule) {
 	return all
 }
 
-// titled is a query of a dashboard, and the panel it is of.
+// titled is a query of the dashboard with the title of its panel.
 type titled struct{ panel, expr string }
 
 func queries(t *testing.T) (all []titled) {
@@ -74,8 +74,8 @@ func queries(t *testing.T) (all []titled) {
 	return all
 }
 
-// metrics are the series that an expression of PromQL names: those of weir, the
-// engine and the recording rules, and alternatives within a matcher of names.
+// metrics returns the metric names in a PromQL expression: those of weir, the engine and the recording rules, and the
+// alternatives of a matcher on __name__.
 func metrics(expr string) (names []string) {
 	alternatives := regexp.MustCompile(`__name__=~"([a-z_]*)\(([a-z_|]+)\)([a-z_]*)"`)
 	for _, m := range alternatives.FindAllStringSubmatch(expr, -1) {
@@ -88,7 +88,7 @@ func metrics(expr string) (names []string) {
 	return append(names, named.FindAllString(expr, -1)...)
 }
 
-// matched are the labels by which an expression selects or groups.
+// matched returns the labels by which an expression selects or groups.
 func matched(expr string) (labels []string) {
 	for _, m := range regexp.MustCompile(`([a-z_]+) *(?:=~|!~|!=|=)"`).FindAllStringSubmatch(expr, -1) {
 		labels = append(labels, m[1])
@@ -99,8 +99,7 @@ func matched(expr string) (labels []string) {
 	return labels
 }
 
-// Each alert fires when it must and is quiet when it may, says Prometheus' own
-// tool.
+// Prometheus' own unit tests of rules pass: each alert fires when it must and does not otherwise.
 func TestDeploy_AlertsFireWhenTheyMust(t *testing.T) {
 	tool := require.Prometheus(t, "promtool")
 	for _, args := range [][]string{{"check", "rules", "--lint=all", "--lint-fatal", "weir.yaml"},
@@ -163,7 +162,7 @@ func TestDeploy_EveryQueryNamesMetricsThatThereAre(t *testing.T) {
 	}
 }
 
-// What is measured is watched, or is named as a detail for whoever looks further.
+// Every metric is used by the dashboard, a rule or the scaler, or is listed as a detail in docs/metrics.md.
 func TestDeploy_EveryMetricIsWatchedOrADetail(t *testing.T) {
 	documented, err := metricdoc.Read("../../docs/metrics.md")
 	if err != nil {

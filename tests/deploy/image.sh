@@ -1,14 +1,12 @@
 #!/usr/bin/env bash
-# Builds the Dockerfile as it is, without a daemon and without its base images, and
-# runs what it makes as the image says: its command, as user 65532, on a root that
-# cannot be written. It compiles all of weir, which takes minutes the first time;
-# tests/run.sh leaves it out.
+# Builds the Dockerfile without a daemon and without downloading its base images, and runs the image as it specifies:
+# its command, as user 65532, on a read-only root. The first build compiles all of weir and takes minutes;
+# tests/run.sh does not run this.
 #
-#   make image        # as root, on Debian or Ubuntu: it installs buildah and busybox
+#   make image        # as root, on Debian or Ubuntu: installs buildah and busybox
 #
-# The base images are made here, under the names that the Dockerfile has for them:
-# the first is this machine's Go, the second what "distroless static" is: users,
-# certificates, time zones, and no shell.
+# The base images are made here under the names in the Dockerfile: the first from this machine's Go, the second like
+# "distroless static", with users, certificates and time zones and without a shell.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 [ "$(id -u)" = 0 ] || { echo "image: buildah's chroot isolation needs root" >&2; exit 1; }
@@ -30,7 +28,7 @@ fail() { echo "image: $*" >&2; exit 1; }
 mapfile -t bases < <(sed -n 's/^FROM \([^ ]*\).*/\1/p' Dockerfile)
 [ ${#bases[@]} = 2 ] || fail "the Dockerfile has ${#bases[@]} stages, and this script knows 2: ${bases[*]}"
 
-# base NAME CONFIG…: an image of a name, of what is in $work/base.
+# base NAME CONFIG…: makes an image with the contents of $work/base, and empties that folder.
 base() {
   local name=$1 c; shift
   c=$(buildah from scratch)
@@ -62,14 +60,14 @@ base "${bases[1]}" --user 65532 --env PATH=/usr/local/sbin:/usr/local/bin:/usr/s
 
 began=$SECONDS
 version=image-$(date +%s)
-# What this machine has of modules and of compiled packages is taken.
+# The module cache and the build cache of this machine are mounted.
 mkdir -p "$(go env GOMODCACHE)" "$(go env GOCACHE)"
 buildah bud -q --format docker --isolation chroot --network host --pull-never \
   --volume "$(go env GOMODCACHE):/go/pkg/mod" --volume "$(go env GOCACHE):/root/.cache/go-build" \
   --build-arg "VERSION=$version" --tag weir:test . >&2
 echo "image: built in $((SECONDS - began)) s"
 
-# What the image says of itself is how it is run below.
+# The settings of the image; below it is run with them.
 inspect() { buildah inspect --type image --format "$1" weir:test; }
 user=$(inspect '{{.OCIv1.Config.User}}')
 [ "$user" = 65532:65532 ] || fail "the image runs as $user"
@@ -77,12 +75,12 @@ user=$(inspect '{{.OCIv1.Config.User}}')
 [ "$(inspect '{{index .OCIv1.Config.Labels "org.opencontainers.image.version"}}')" = "$version" ] ||
   fail "the label of the version is not that of the build"
 
-# Its root, which nobody can write to but for the volume and /tmp, in a network of
-# its own, so that the image's own command finds its ports.
+# A read-only root except for the volume and /tmp, in a network namespace of its own, so that the default ports are
+# free.
 c=$(buildah from --pull-never weir:test)
 root=$(buildah mount "$c")
 data=$work/data
-cp -a "$root/var/lib/weir" "$data" # as a new volume takes it over
+cp -a "$root/var/lib/weir" "$data" # as the first use of a volume copies it
 [ "$(stat -c %u:%g "$data")" = 65532:65532 ] || fail "a new volume belongs to $(stat -c %u:%g "$data")"
 [ ! -e "$root/bin/sh" ] || fail "there is a shell in the image"
 mkdir -p "$root"/{proc,dev}
@@ -91,8 +89,8 @@ mapfile -t command < <(
   inspect '{{range .OCIv1.Config.Entrypoint}}{{println .}}{{end}}{{range .OCIv1.Config.Cmd}}{{println .}}{{end}}' | grep .)
 as_image=(env -i "${env[@]}" "$(command -v setpriv)" --no-new-privs
   "$(command -v chroot)" --userspec="$user" --groups= "$root")
-chmod 711 "$work" "$work/root" # it goes by this path to what is its own
-# shellcheck disable=SC2016 # of the inner shell
+chmod 711 "$work" "$work/root" # the user must reach the root by this path
+# shellcheck disable=SC2016 # expanded by the inner shell
 unshare --mount --net --propagation private bash -c '
   root=$1 data=$2; shift 2
   ip link set lo up

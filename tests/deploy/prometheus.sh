@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
-# Finds Prometheus and its promtool, unpacks Debian's into .cache/ where they are
-# missing - nothing is installed or started - and prints the variable that names
-# their folder:
+# Finds Prometheus and promtool, or unpacks Debian's package into .cache/ (nothing is installed or started), and
+# prints the variable that names their folder:
 #
 #   eval "$(tests/deploy/prometheus.sh)"
 #   go test ./tests/deploy
@@ -17,7 +16,7 @@ else
   if [ ! -x "$dir/promtool" ] || [ ! -x "$dir/prometheus" ]; then
     scratch=$(mktemp -d)
     trap 'rm -rf "$scratch"' EXIT
-    chmod 755 "$scratch" # apt downloads as a user of its own
+    chmod 755 "$scratch" # apt downloads as the user _apt
     echo "deploy: fetching Prometheus" >&2
     root env DEBIAN_FRONTEND=noninteractive apt-get update -qq >&2
     (cd "$scratch" && apt-get download -qq prometheus >&2)

@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// released runs deploy/release.sh on a program of one file, in a repository of
-// its own, and returns what it left in dist/.
+// released runs deploy/release.sh in a new repository with a one-file program, with one file changed after the commit
+// if change is not "". It returns the files of dist/.
 func released(t *testing.T, change string) (files map[string][]byte, said string, err error) {
 	t.Helper()
 	dir := t.TempDir()
@@ -63,8 +63,8 @@ func released(t *testing.T, change string) (files map[string][]byte, said string
 	return files, said, err
 }
 
-// Two releases of one commit, made in different folders, are the same byte for
-// byte; every file has its checksum, and the binary its version.
+// Two releases of the same commit, made in different folders, are identical byte for byte; every file has its
+// checksum, and the binary contains its version.
 func TestRelease_IsTheSameInEveryFolder(t *testing.T) {
 	one, said, err := released(t, "")
 	if err != nil {
@@ -94,7 +94,7 @@ func TestRelease_IsTheSameInEveryFolder(t *testing.T) {
 	}
 }
 
-// The image is built of what .dockerignore leaves: all that the binary embeds.
+// .dockerignore leaves out no file that the binary embeds.
 func TestImage_IsBuiltOfWhatTheBinaryEmbeds(t *testing.T) {
 	ignored := strings.Split(string(read(t, ".dockerignore")), "\n")
 	embedded := regexp.MustCompile(`(?m)^//go:embed (.+)$`).FindAllStringSubmatch(string(read(t, "main.go")), -1)

@@ -17,7 +17,7 @@ import (
 	"weir/tests/integration/require"
 )
 
-// scaledObject is KEDA's: what the chart says of how many pods a role has.
+// scaledObject holds the fields of a KEDA ScaledObject that the tests read.
 type scaledObject struct {
 	Min      int `yaml:"minReplicaCount"`
 	Max      int `yaml:"maxReplicaCount"`
@@ -50,7 +50,7 @@ type trigger struct {
 	}
 }
 
-// scaled are the roles that scale.
+// scaled returns the ScaledObjects of the chart by role.
 func scaled(t *testing.T) map[string]scaledObject {
 	t.Helper()
 	all := map[string]scaledObject{}
@@ -78,8 +78,8 @@ func TestScaler_RolesHaveTheirBounds(t *testing.T) {
 	}
 }
 
-// Prometheus answers what KEDA asks it with the group's seconds; while a store is
-// away, and for three minutes after, with nothing: the number of pods stays.
+// The query of KEDA returns the largest lag of the group in seconds. While the role's store is away, and for three
+// minutes afterwards, it returns no sample, so that the number of pods stays.
 func TestScaler_AStoreThatIsAwayAnswersNothing(t *testing.T) {
 	tool := require.Prometheus(t, "promtool")
 	var rules, tests strings.Builder
@@ -127,8 +127,8 @@ func TestScaler_AStoreThatIsAwayAnswersNothing(t *testing.T) {
 	}
 }
 
-// batching is for how many seconds a role's store gathers, as configs/streams/ingest.yaml
-// says it: the recording is of ages, and what is gathered is not behind.
+// batching returns for how many seconds a role's store gathers a batch, from configs/streams/ingest.yaml. It is
+// subtracted from the recorded ages: an event that waits in a batch is no lag.
 func batching(t *testing.T, role string) float64 {
 	t.Helper()
 	said := regexp.MustCompile(`weir-` + role + `: \$\{WEIR_[A-Z]+_PERIOD:([0-9]+)s\}`)
@@ -146,8 +146,8 @@ func batching(t *testing.T, role string) float64 {
 	return float64(n)
 }
 
-// recorded is a weir that keeps up with 5,000, 15,000 and 5,000 events a second:
-// for each of the three, what its groups were behind.
+// recorded returns recorded samples of a weir that keeps up with 5,000, then 15,000, then 5,000 events a second: for
+// each phase, the lag of its groups over time.
 func recorded(t *testing.T) (phases [3][]map[string]float64) {
 	t.Helper()
 	r := csv.NewReader(bytes.NewReader(read(t, "tests/deploy/chart/load.csv")))
@@ -175,21 +175,20 @@ func recorded(t *testing.T) (phases [3][]map[string]float64) {
 	return phases
 }
 
-// cluster is a role under a load, by the second. A pod has the CPU that it asks
-// for, and no more.
+// cluster simulates the pods of a role under a load, second by second. A pod uses at most the CPU that it requests.
 type cluster struct {
 	s       scaledObject
 	group   string
-	cores   float64 // a pod's
-	cost    float64 // seconds of CPU an event: twice what tests/bench/README.md measures of a role
-	records float64 // a threshold of records, to scale on instead of seconds
+	cores   float64 // of a pod
+	cost    float64 // CPU seconds per event: twice what tests/bench/README.md measures
+	records float64 // if not 0: a threshold in records, used instead of seconds
 
 	now              int
 	pods             int
-	changes          []int // when
+	changes          []int // seconds at which pods changed
 	arrived, done    []float64
 	util             float64
-	up               int // for how many seconds the store has been there
+	up               int // seconds since the store was last away
 	proposed, counts []int
 }
 
@@ -197,7 +196,7 @@ func newCluster(s scaledObject, group string, cores, cost float64) *cluster {
 	return &cluster{s: s, group: group, cores: cores, cost: cost, pods: s.Min, up: math.MaxInt32}
 }
 
-// second lets one go by; noise is what the group was behind when it kept up.
+// second advances the simulation by a second. noise is the recorded lag of a group that keeps up.
 func (c *cluster) second(rate float64, store bool, noise map[string]float64) {
 	last := func(of []float64) float64 {
 		if len(of) == 0 {
@@ -219,17 +218,17 @@ func (c *cluster) second(rate float64, store bool, noise map[string]float64) {
 	}
 }
 
-// behind is the age of the oldest event that is not done.
+// behind returns the age in seconds of the oldest unprocessed event.
 func (c *cluster) behind() float64 {
 	at, _ := slices.BinarySearch(c.arrived, c.done[len(c.done)-1]+0.5)
 	return float64(len(c.arrived) - at)
 }
 
-// poll does what KEDA and the HorizontalPodAutoscaler do: the most that a trigger
-// proposes, within the bounds, by what was proposed within the windows.
+// poll models KEDA and the HorizontalPodAutoscaler: it takes the largest proposal of the triggers, within the bounds,
+// and applies the stabilization windows and the policies.
 func (c *cluster) poll(rate float64, noise map[string]float64) {
 	most, unknown := 0, false
-	propose := func(usage, target float64) { // of all pods together
+	propose := func(usage, target float64) { // usage is the sum over the pods
 		if ratio := usage / (target * float64(c.pods)); math.Abs(ratio-1) <= 0.1 {
 			most = max(most, c.pods)
 		} else {
@@ -237,7 +236,7 @@ func (c *cluster) poll(rate float64, noise map[string]float64) {
 		}
 	}
 	for _, g := range c.s.Triggers {
-		threshold, _ := strconv.ParseFloat(g.Metadata.Threshold+g.Metadata.Value, 64) // one of them is there
+		threshold, _ := strconv.ParseFloat(g.Metadata.Threshold+g.Metadata.Value, 64) // exactly one of the two is set
 		switch {
 		case g.Type == "cpu":
 			propose(c.util*float64(c.pods)*100, threshold)
@@ -251,7 +250,7 @@ func (c *cluster) poll(rate float64, noise map[string]float64) {
 			propose(max(c.behind(), noise[c.group+"_seconds"]), threshold)
 		}
 	}
-	if unknown { // nothing is taken away then
+	if unknown { // the autoscaler does not scale down then
 		most = max(most, c.pods)
 	}
 	most = min(max(most, c.s.Min), c.s.Max)
@@ -281,7 +280,7 @@ func (c *cluster) poll(rate float64, noise map[string]float64) {
 	}
 }
 
-// mean is the rate over the last minute.
+// mean returns the rate over the last minute.
 func (c *cluster) mean(rate float64) float64 {
 	if n := len(c.arrived); n > 60 {
 		return (c.arrived[n-1] - c.arrived[n-61]) / 60
@@ -309,15 +308,15 @@ func clusters(t *testing.T) map[string]*cluster {
 	return all
 }
 
-// phase runs a load for some minutes, with what was recorded over and over.
+// phase runs a load for some minutes and repeats the recorded samples.
 func (c *cluster) phase(minutes int, rate float64, samples []map[string]float64) {
 	for i := range minutes * 60 {
 		c.second(rate, true, samples[i/5%len(samples)])
 	}
 }
 
-// Half an hour at each of the recorded loads moves nothing to speak of. On records
-// it would: what a store's batches hold counts as a backlog then.
+// Half an hour at each of the recorded loads changes the pods of a role at most once. Scaled on records instead of
+// seconds, raw would grow, because the records in a store's batches count as a backlog.
 func TestScaler_ARecordedPeakChangesLittle(t *testing.T) {
 	load := recorded(t)
 	for role, c := range clusters(t) {
@@ -343,7 +342,7 @@ func TestScaler_AMinuteWithoutAStoreChangesNothing(t *testing.T) {
 	for i, rate := range []float64{5000, 15000} {
 		for role, c := range clusters(t) {
 			if role == "ingest" {
-				continue // it writes to no store
+				continue // it has no store
 			}
 			c.phase(20, rate, load[i])
 			for range 60 {
@@ -360,7 +359,8 @@ func TestScaler_AMinuteWithoutAStoreChangesNothing(t *testing.T) {
 	}
 }
 
-// Four times the peak is answered within two minutes, worked off, and forgotten.
+// Four times the peak load scales every role up within two minutes, the backlog is worked off, and the pods are
+// removed after the load.
 func TestScaler_FourTimesThePeakIsAnsweredWithinTwoMinutes(t *testing.T) {
 	load := recorded(t)
 	for role, c := range clusters(t) {

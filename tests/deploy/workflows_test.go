@@ -14,8 +14,7 @@ import (
 	"weir/tests/integration/require"
 )
 
-// linted is what a linter of workflows says of them; what their scripts say to a
-// shell it leaves to shellcheck, which is not everywhere.
+// linted runs actionlint on workflows, without shellcheck, which is not available everywhere.
 func linted(t *testing.T, files ...string) error {
 	t.Helper()
 	cmd := exec.Command(require.Tool(t, "actionlint"), append([]string{"-shellcheck=", "-pyflakes="}, files...)...)
@@ -52,8 +51,8 @@ func TestWorkflows_AreValid(t *testing.T) {
 	}
 }
 
-// What a workflow runs is there, by a version that does not change by itself, with
-// the Go that the image is built with, and with no more rights than it says.
+// Workflows use actions pinned to a commit, files and make targets that exist, the Go version of the image, and only
+// the permissions that they declare.
 func TestWorkflows_NameWhatThereIs(t *testing.T) {
 	pinned := regexp.MustCompile(`^(actions/[a-z-]+@[0-9a-f]{40}|\./\.github/workflows/[a-z]+\.yml)$`)
 	image := regexp.MustCompile(`FROM (golang:\S+) AS build`).FindSubmatch(read(t, "Dockerfile"))
@@ -113,7 +112,7 @@ func TestWorkflows_NameWhatThereIs(t *testing.T) {
 	}
 }
 
-// Without the history, the test that upgrades from an older weir is left out.
+// The test of upgrades builds an older weir from the git history, so CI must fetch all of it.
 func TestWorkflows_TheTestsHaveTheHistory(t *testing.T) {
 	var w struct {
 		Jobs struct {
