@@ -1,5 +1,5 @@
-// Package metricdoc reads the tables of docs/metrics.md, for the tests that hold
-// code, running processes, rules and dashboards against them.
+// Package metricdoc reads the tables of docs/metrics.md, for tests that compare them with code, processes, rules and
+// dashboards.
 package metricdoc
 
 import (
@@ -12,13 +12,13 @@ import (
 // Metric is one row of the tables.
 type Metric struct {
 	Type     string   // counter, gauge or histogram
-	Labels   []string // of its own, in order
-	Engine   bool     // the engine's, not weir's
-	Only     bool     // not from the start: where a stream has what no stream of weir's has, or with what names it
-	Measured bool     // moments after the start, when it was measured
+	Labels   []string // without those that the engine adds, in order
+	Engine   bool     // a metric of the engine
+	Only     bool     // absent at the start: only with a certain component, or with the first value
+	Measured bool     // present only after the first measurement
 }
 
-// Read returns the rows of the document at a path, by name.
+// Read returns the rows of the document by metric name. A malformed row is an error.
 func Read(path string) (map[string]Metric, error) {
 	raw, err := os.ReadFile(path)
 	if err != nil {

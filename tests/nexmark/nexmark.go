@@ -1,9 +1,6 @@
-// Package nexmark makes the events of Nexmark, the benchmark of an auction house
-// where people come, put things up for auction and bid, as events of weir. Who
-// bids on what for how much is as its public description says: of 50 events one
-// is a person, three are auctions and 46 are bids; most bids are of few people,
-// on few auctions; prices are spread evenly over their orders of magnitude. The
-// same seed makes the same events.
+// Package nexmark generates the events of Nexmark, a benchmark that models an auction house, as events of weir. The
+// distributions follow its public description: of 50 events, one is a person, three are auctions and 46 are bids;
+// most bids are by few bidders on few auctions; prices are log-uniform. The same seed generates the same events.
 package nexmark
 
 import (
@@ -15,48 +12,48 @@ import (
 	"time"
 )
 
-// By is what the log is partitioned by: the device of an event. What a query
-// counts together must lie in one partition.
+// By selects the device id of an event, and so its partition in the log. Everything that a query counts together must
+// be in one partition.
 type By string
 
-// The ways to partition it.
+// The possible partitionings.
 const (
 	ByBidder  By = "bidder"
 	ByAuction By = "auction"
-	ByHouse   By = "house" // all of it in one
+	ByHouse   By = "house" // everything in one partition
 )
 
-// Query is one of Nexmark's, as a rule set.
+// Query is a Nexmark query as a rule set.
 type Query struct {
 	Name string
 	By   By
 }
 
-// Queries are those that weir's rules can say.
+// Queries returns the queries that weir's rules can express.
 func Queries() []Query { return []Query{{"q12", ByBidder}, {"q15", ByHouse}, {"q17", ByAuction}} }
 
 //go:embed q12.yaml q15.yaml q17.yaml
 var rules embed.FS
 
-// Rules is the text of the query's rule set.
+// Rules returns the text of the query's rule set.
 func (q Query) Rules() (string, error) {
 	raw, err := rules.ReadFile(q.Name + ".yaml")
 	return string(raw), err
 }
 
 const (
-	cycle     = 50 // events, of which
+	cycle     = 50 // events in a cycle
 	people    = 1
 	auctions  = 3
 	firstID   = 1000
-	active    = 1000 // people who may bid
-	inFlight  = 100  // auctions that may be bid on
-	hotEvery  = 100  // of so many ids one is hot
-	hotBidder = 4    // but for one bid of so many, it is of a hot bidder
-	hotItem   = 2    // the same of auctions
+	active    = 1000 // persons that may bid or sell
+	inFlight  = 100  // auctions open for bids
+	hotEvery  = 100  // one id in so many is hot
+	hotBidder = 4    // one person in so many is chosen among all active, the others are hot
+	hotItem   = 2    // the same for auctions
 )
 
-// Generator makes one event after the other. It is for one goroutine.
+// Generator generates events. It is not safe for concurrent use.
 type Generator struct {
 	r     *rand.Rand
 	by    By
@@ -65,12 +62,12 @@ type Generator struct {
 	n     int64
 }
 
-// New returns one whose events begin at a time and have so much between them.
+// New returns a Generator whose events start at a time, spaced by every.
 func New(seed uint64, by By, start time.Time, every time.Duration) *Generator {
 	return &Generator{r: rand.New(rand.NewPCG(seed, 0x4e58)), by: by, at: start.UTC(), every: every}
 }
 
-// Lines are the next so many events as JSON.
+// Lines returns the next n events as JSON.
 func (g *Generator) Lines(n int) []string {
 	lines := make([]string, n)
 	for i := range lines {
@@ -104,7 +101,7 @@ func (g *Generator) Append(b []byte) []byte {
 	return b
 }
 
-// head begins an event; price 0 is none.
+// head appends the fields that all events have; a price of 0 is omitted.
 func (g *Generator) head(b []byte, device, kind string, price int64) []byte {
 	b = fmt.Appendf(b, `{"event_id":"%08x-0000-4000-8000-%012x","device_id":%q,"device_firmware_version":"1.0.0","timestamp":%q,`,
 		g.r.Uint32(), g.n, device, g.at.Format("2006-01-02T15:04:05.000000Z07:00"))
@@ -125,7 +122,7 @@ func (g *Generator) device(person, auction int64) string {
 	return "house"
 }
 
-// person is who sells or bids: most often the newest of the hot ones.
+// person returns the id of a seller or bidder: in three of four cases the newest hot one.
 func (g *Generator) person(last int64) int64 {
 	if g.r.IntN(hotBidder) > 0 {
 		return firstID + last/hotEvery*hotEvery
@@ -133,7 +130,7 @@ func (g *Generator) person(last int64) int64 {
 	return firstID + last - g.r.Int64N(min(last+1, active))
 }
 
-// auction is what is bid on: every other time the newest of the hot ones.
+// auction returns the id of an auction to bid on: in one of two cases the newest hot one.
 func (g *Generator) auction(last int64) int64 {
 	if g.r.IntN(hotItem) > 0 {
 		return firstID + last/hotEvery*hotEvery
@@ -141,7 +138,7 @@ func (g *Generator) auction(last int64) int64 {
 	return firstID + last - g.r.Int64N(min(last+1, inFlight))
 }
 
-// price is in cents, from one to a million.
+// price returns a price in cents, from 1 to 1,000,000 in whole units, log-uniform.
 func (g *Generator) price() int64 { return int64(math.Round(math.Pow(10, g.r.Float64()*6) * 100)) }
 
 func pick(r *rand.Rand, of ...string) string { return of[r.IntN(len(of))] }

@@ -1,4 +1,4 @@
-// Package schemagen makes random JSON Schemas, and documents near them, for tests.
+// Package schemagen generates random JSON Schemas, and documents that use the same names and values, for tests.
 package schemagen
 
 import (
@@ -8,7 +8,7 @@ import (
 	"slices"
 )
 
-// Generator writes random schemas of what plans know, and documents near them.
+// Generator generates schemas of the keywords that weir's compiled plans know, and documents.
 type Generator struct{ *rand.Rand }
 
 func (g Generator) pick(of ...any) any { return of[g.IntN(len(of))] }
@@ -110,7 +110,7 @@ func (g Generator) Document(depth int) any {
 	}
 }
 
-// Edit changes a random place of a schema.
+// Edit changes a schema at a random place and returns it; v may be modified.
 func (g Generator) Edit(v any, depth int) any {
 	m, ok := v.(map[string]any)
 	if !ok || g.IntN(6) == 0 {

@@ -14,7 +14,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// Whose schemas are meant, with the checksums of their modules, as go.sum has them.
+// The versions whose schemas are used, and the checksums of their modules in the format of go.sum.
 const (
 	kubernetesVersion = "1.37.2"
 	kubernetesSum     = "h1:A2VDEiObzkYqFTKhSsn0ZEb0RlLEXpHWj93gi2HqEwE="
@@ -22,7 +22,7 @@ const (
 	kedaSum           = "h1:R6z2HZvstK4RLUMxroNACzBj74xGxt3kG59b5Xc+Xps="
 )
 
-// check is kubeconform, strictly. It knows no schema of a PodMonitor, and skips it.
+// check runs kubeconform in strict mode. A PodMonitor is skipped: there is no schema for it.
 func check(out io.Writer, dir string, files []string) error {
 	v, err := validator.New([]string{filepath.Join(dir, "{{.ResourceKind}}{{.KindSuffix}}.json")}, validator.Opts{
 		Strict: true, KubernetesVersion: kubernetesVersion, SkipKinds: map[string]struct{}{"PodMonitor": {}}})
@@ -36,13 +36,13 @@ func check(out io.Writer, dir string, files []string) error {
 		if err != nil {
 			return err
 		}
-		for _, r := range v.Validate(name, f) { // which closes it
+		for _, r := range v.Validate(name, f) { // closes f
 			switch r.Status {
 			case validator.Valid:
 				valid++
 			case validator.Skipped, validator.Empty:
 			default:
-				sig, _ := r.Resource.Signature() // of what could not be read there is none
+				sig, _ := r.Resource.Signature() // empty for an object that could not be read
 				all = append(all, fmt.Errorf("%s: %+v: %w", name, sig, r.Err))
 			}
 		}
@@ -57,7 +57,7 @@ func check(out io.Writer, dir string, files []string) error {
 	return err
 }
 
-// makeSchemas writes the schemas of what the chart may make into a folder, once.
+// makeSchemas writes the schemas of the kinds that the chart uses into a folder, unless they are there.
 func makeSchemas(dir string) (err error) {
 	defer func() {
 		if err != nil {
@@ -106,10 +106,10 @@ func makeSchemas(dir string) (err error) {
 	return os.WriteFile(done, nil, 0o644)
 }
 
-// module is the folder of a module, whose checksum must be right.
+// module downloads a module, verifies its checksum and returns its folder.
 func module(version, sum string) (string, error) {
 	cmd := exec.Command("go", "mod", "download", "-json", version)
-	cmd.Dir = os.TempDir() // no module's: nothing of it is in go.mod
+	cmd.Dir = os.TempDir() // outside a module, so that no go.mod is changed
 	cmd.Stderr = os.Stderr
 	said, err := cmd.Output()
 	if err != nil {
@@ -125,7 +125,7 @@ func module(version, sum string) (string, error) {
 	return m.Dir, nil
 }
 
-// writeKind writes the schema of a kind, with those that it refers to.
+// writeKind writes the schema of a kind together with all schemas that it can refer to.
 func writeKind(dir, kind string, schemas map[string]any) error {
 	for name, schema := range schemas {
 		of, _ := schema.(map[string]any)
@@ -176,7 +176,7 @@ func writeScaledObject(dir, crd string) error {
 	for _, v := range def.Spec.Versions {
 		schema := v.Schema.OpenAPIV3Schema
 		strict(schema)
-		delete(schema["properties"].(map[string]any), "metadata") // any
+		delete(schema["properties"].(map[string]any), "metadata") // replaced: any object is valid
 		schema["properties"].(map[string]any)["metadata"] = map[string]any{"type": "object"}
 		if err := write(filepath.Join(dir, "scaledobject-keda-"+v.Name+".json"), schema); err != nil {
 			return err
@@ -185,7 +185,7 @@ func writeScaledObject(dir, crd string) error {
 	return nil
 }
 
-// strict lets objects have the fields that they are said to have, and no others.
+// strict forbids undeclared fields in every object schema that does not allow them explicitly.
 func strict(v any) {
 	switch v := v.(type) {
 	case map[string]any:

@@ -1,9 +1,9 @@
-// Command chart does to weir's Helm chart what a cluster would need Helm and an
-// API server for. It is a module of its own: weir imports none of this.
+// Command chart renders and checks weir's Helm chart without Helm and without an API server. It is a module of its
+// own, so that weir does not depend on its libraries.
 //
-//	chart render CHART NAME [VALUES…]   prints what Helm's own engine makes
-//	chart schemas DIR                   writes Kubernetes' and KEDA's schemas, once
-//	chart check DIR FILE…               holds objects against them, strictly
+//	chart render CHART NAME [VALUES…]   prints the output of Helm's engine
+//	chart schemas DIR                   writes the schemas of Kubernetes and KEDA, once
+//	chart check DIR FILE…               validates objects against them, strictly
 package main
 
 import (
@@ -39,8 +39,8 @@ func run(args []string, out io.Writer) error {
 	return errors.New("usage: chart render CHART NAME [VALUES…] | chart schemas DIR | chart check DIR FILE…")
 }
 
-// render prints the objects and notes of a chart, in the order of their templates.
-// Values that the chart's schema refuses are an error, as is a template that fails.
+// render prints the objects and notes of a chart, ordered by template name. Values that the chart's schema refuses,
+// and a template that fails, are errors.
 func render(out io.Writer, dir, name string, valueFiles []string) error {
 	chart, err := loader.Load(dir)
 	if err != nil {
@@ -78,7 +78,7 @@ func render(out io.Writer, dir, name string, valueFiles []string) error {
 	slices.Sort(names)
 	for _, name := range names {
 		text := strings.TrimSpace(made[name])
-		if strings.HasSuffix(name, ".txt") { // notes are no objects
+		if strings.HasSuffix(name, ".txt") { // notes become comments
 			text = strings.ReplaceAll("# "+strings.ReplaceAll(text, "\n", "\n# "), "# \n", "#\n")
 		}
 		if _, err := fmt.Fprintf(out, "---\n# Source: %s\n%s\n", name, strings.TrimPrefix(text, "---\n")); err != nil {
