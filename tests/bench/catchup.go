@@ -14,8 +14,8 @@ import (
 	_ "modernc.org/sqlite" // driver "sqlite"
 )
 
-// backlog is a log of 800,000 events, however short the run, that nothing has read: the
-// stores take 50,000 at a time, and a few of those would measure how they begin and end.
+// backlog starts a broker and fills its log with at least 800,000 unread events, whatever the scale: the stores write
+// 50,000 at a time, and with a few such batches their start and end would dominate.
 func (b *bench) backlog(ctx context.Context) (s *system, home string, err error) {
 	if s, home, err = b.brokerAlone(ctx); err != nil {
 		return nil, "", err
@@ -32,8 +32,7 @@ func (b *bench) backlog(ctx context.Context) (s *system, home string, err error)
 	return s, home, nil
 }
 
-// catchUp: the processing streams alone, working off a backlog, beside the
-// engine's own parts for half of the work.
+// catchUp measures the processing streams alone on a backlog, and the engine's own components on half of the work.
 func (b *bench) catchUp(ctx context.Context) error {
 	s, home, err := b.backlog(ctx)
 	if err != nil {
@@ -84,8 +83,7 @@ func (b *bench) catchUp(ctx context.Context) error {
 	return nil
 }
 
-// consumer is some of the shipped streams, or a peer in their place, with empty
-// stores.
+// consumer returns a process that runs some of the shipped streams, or a peer in their place, with empty stores.
 func (b *bench) consumer(s *system, home, peer string, streams []string) (contender, error) {
 	data := filepath.Join(s.data, "stores-"+strings.Join(streams, "-"))
 	c, err := b.weirStreams(s, home, streams...)
@@ -103,15 +101,14 @@ func (b *bench) consumer(s *system, home, peer string, streams []string) (conten
 	return c, os.MkdirAll(data, 0o755)
 }
 
-// worked is a backlog, and what working it off took.
+// worked is the result of processing a backlog.
 type worked struct {
 	drained
 	events            int64
 	cpu, broker, peak float64
 }
 
-// workOff runs a consumer until its groups have committed all of the log, and
-// forgets the groups.
+// workOff runs a consumer until its groups have committed the whole log, and deletes the groups.
 func (b *bench) workOff(ctx context.Context, s *system, c contender, streams []string) (w worked, err error) {
 	var groups []string
 	for _, name := range streams {
@@ -153,7 +150,7 @@ func (b *bench) drained(ctx context.Context, s *system, p *process, c contender,
 		return err
 	}
 	if slices.Contains(streams, "rollup") && c.stores != "" {
-		if err := rowsWritten(ctx, filepath.Join(c.stores, "rollups.db")); err != nil { // they are part of the work
+		if err := rowsWritten(ctx, filepath.Join(c.stores, "rollups.db")); err != nil { // writing rows is part of the work
 			return err
 		}
 	}
@@ -169,7 +166,7 @@ func (b *bench) drained(ctx context.Context, s *system, p *process, c contender,
 	return nil
 }
 
-// rowsWritten waits until no row of rollups is only in the journal.
+// rowsWritten waits until no rollup row is only in the journal.
 func rowsWritten(ctx context.Context, path string) error {
 	db, err := sql.Open("sqlite", "file:"+path+"?mode=ro&_pragma=busy_timeout(10000)")
 	if err != nil {

@@ -16,17 +16,16 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// etlBench is where the pipelines of the measurement work: a schema of PostgreSQL,
-// a folder of a bucket, and a topic of Kafka of its own.
+// etlBench is a bench with its own schema in PostgreSQL, folder in an S3 bucket and topic in Kafka.
 type etlBench struct {
 	*bench
 	env     []string
-	servers map[string]string // by the names that tests have for them
-	name    string            // of what is its own
+	servers map[string]string // addresses, by the variables of tests/integration/servers.sh
+	name    string            // name of the schema, the folder and the topic
 	db      *pgx.Conn
 }
 
-// etl: pipelines of `weir etl`, beside those who do the same.
+// etl measures pipelines of `weir etl` and their peers.
 func (b *bench) etl(ctx context.Context) error {
 	return b.withETL(ctx, func(e *etlBench) error {
 		for _, part := range []func(context.Context) error{e.table, e.join, e.stream} {
@@ -50,8 +49,8 @@ func (b *bench) etlStream(ctx context.Context) error {
 	return b.withETL(ctx, func(e *etlBench) error { return e.stream(ctx) })
 }
 
-// withETL takes the servers that the environment names, or starts its own, and leaves
-// nothing in them.
+// withETL runs do with the servers that the environment names, or with servers of its own. Afterwards it drops the
+// schema; the objects in the bucket stay if the environment named it.
 func (b *bench) withETL(ctx context.Context, do func(*etlBench) error) (err error) {
 	needed := []string{"WEIR_TEST_POSTGRES_URL", "WEIR_TEST_S3_URL", "WEIR_TEST_KAFKA_BROKERS"}
 	e := &etlBench{bench: b, servers: map[string]string{}, name: fmt.Sprintf("etlbench%d", os.Getpid())}
@@ -68,7 +67,7 @@ func (b *bench) withETL(ctx context.Context, do func(*etlBench) error) (err erro
 		for _, one := range env {
 			name, value, _ := strings.Cut(one, "=")
 			e.servers[name] = value
-			if strings.HasPrefix(name, "AWS_") { // the stream's table is read here, too
+			if strings.HasPrefix(name, "AWS_") { // this process reads the stream's table
 				if err := os.Setenv(name, value); err != nil {
 					return err
 				}
@@ -93,7 +92,7 @@ func (e *etlBench) exec(ctx context.Context, sql string) error {
 	return nil
 }
 
-// orders makes a table of orders, of a width that most have.
+// orders creates a table of orders with a typical set of columns.
 func (e *etlBench) orders(ctx context.Context, table string, rows int) error {
 	return e.exec(ctx, fmt.Sprintf(`CREATE TABLE SCHEMA.%s (id bigint PRIMARY KEY, amount numeric(18,4), customer text,
 		at timestamptz, discount int, detail jsonb);
@@ -103,7 +102,7 @@ func (e *etlBench) orders(ctx context.Context, table string, rows int) error {
 		ANALYZE SCHEMA.%[1]s`, table, rows))
 }
 
-// postgres are the fields of a source, or a sink, that is there.
+// postgres returns the fields of a PostgreSQL source or sink.
 func (e *etlBench) postgres() (map[string]any, error) {
 	u, err := url.Parse(e.servers["WEIR_TEST_POSTGRES_URL"])
 	if err != nil {
@@ -114,7 +113,7 @@ func (e *etlBench) postgres() (map[string]any, error) {
 		"sslmode": "disable", "user": u.User.Username()}, err
 }
 
-// with are these fields and more.
+// with returns the union of two sets of fields; more wins.
 func with(fields map[string]any, more map[string]any) map[string]any {
 	all := map[string]any{}
 	for _, some := range []map[string]any{fields, more} {
@@ -125,7 +124,7 @@ func with(fields map[string]any, more map[string]any) map[string]any {
 	return all
 }
 
-// pipeline writes the file of a pipeline.
+// pipeline writes a pipeline file and returns its path.
 func (e *etlBench) pipeline(name string, fields map[string]any) (string, error) {
 	raw, err := json.MarshalIndent(with(fields, map[string]any{"name": name}), "", "  ")
 	if err != nil {
@@ -135,14 +134,14 @@ func (e *etlBench) pipeline(name string, fields map[string]any) (string, error) 
 	return path, os.WriteFile(path, raw, 0o600)
 }
 
-// cost is what a process took that came to its end, with those that it started.
+// cost is what a process used until its end, child processes included.
 type cost struct {
 	took, cpu time.Duration
 	peak      float64 // MiB
 	out       []byte
 }
 
-// spent runs a process to its end.
+// spent runs a process to its end and returns its cost.
 func (e *etlBench) spent(ctx context.Context, env []string, argv ...string) (cost, error) {
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Env = append(append(os.Environ(), e.env...), env...)
@@ -161,7 +160,7 @@ func (e *etlBench) spent(ctx context.Context, env []string, argv ...string) (cos
 	return c, nil
 }
 
-// run runs a pipeline to its end, and fails unless it has written these rows.
+// run runs a pipeline to its end and fails unless it wrote the given number of rows.
 func (e *etlBench) run(ctx context.Context, file string, rows int) (cost, error) {
 	state, err := os.MkdirTemp(e.scratch, "state-")
 	if err != nil {

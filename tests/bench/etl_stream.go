@@ -25,13 +25,13 @@ const (
 	streamPartitions = 4
 )
 
-// appended are the events of the log: when each was due, by partition and offset.
+// appended records when each event of the log was due, by partition and offset.
 type appended [streamPartitions]struct {
 	mutex sync.Mutex
 	due   []time.Time
 }
 
-// note notes an event; callbacks of a partition come in the order of its offsets.
+// note records an event. Callbacks of a partition come in the order of its offsets.
 func (a *appended) note(r *kgo.Record) error {
 	p := &a[r.Partition]
 	p.mutex.Lock()
@@ -43,7 +43,7 @@ func (a *appended) note(r *kgo.Record) error {
 	return nil
 }
 
-// seen are when the events from one offset to another were due.
+// seen returns when the events in a range of offsets were due.
 func (a *appended) seen(partition int, from, to int64) []time.Time {
 	p := &a[partition]
 	p.mutex.Lock()
@@ -51,8 +51,8 @@ func (a *appended) seen(partition int, from, to int64) []time.Time {
 	return p.due[from:min(to, int64(len(p.due)))]
 }
 
-// stream: events of a topic of Kafka into a table of Delta Lake in S3, and how soon a
-// version has them that everybody can read.
+// stream measures a stream from a Kafka topic into a Delta Lake table in S3, and how soon readers see an event in a
+// version of the table.
 func (e *etlBench) stream(ctx context.Context) (err error) {
 	client, err := kgo.NewClient(kgo.SeedBrokers(e.servers["WEIR_TEST_KAFKA_BROKERS"]), kgo.DefaultProduceTopic(e.name),
 		kgo.RecordPartitioner(kgo.RoundRobinPartitioner()), kgo.ProducerLinger(5*time.Millisecond),
@@ -72,7 +72,7 @@ func (e *etlBench) stream(ctx context.Context) (err error) {
 	}
 	defer stop()
 	var log appended
-	if _, err := produce(ctx, client, &log, e.seconds(5)); err != nil { // the table is made, and code is warm
+	if _, err := produce(ctx, client, &log, e.seconds(5)); err != nil { // warm-up: creates the table
 		return err
 	}
 	reader := &deltaReader{folder: e.name + "/events", url: e.servers["WEIR_TEST_S3_URL"], log: &log}
@@ -116,7 +116,7 @@ func (e *etlBench) stream(ctx context.Context) (err error) {
 	return nil
 }
 
-// follow starts the pipeline, which goes on until it is stopped.
+// follow starts the pipeline, which runs until it is stopped.
 func (e *etlBench) follow(ctx context.Context) (*process, func(), error) {
 	columns := []any{}
 	for _, c := range [][2]string{{"event_id", "uuid"}, {"device", "text"}, {"at", "timestamptz"}, {"celsius", "float64"},
@@ -147,7 +147,7 @@ func (e *etlBench) follow(ctx context.Context) (*process, func(), error) {
 	return p, p.stop, nil
 }
 
-// produce appends events at the rate, each when it is due, for some time.
+// produce appends events at the rate, each when it is due, for d, and returns their number.
 func produce(ctx context.Context, client *kgo.Client, log *appended, d time.Duration) (int64, error) {
 	const tick = 10 * time.Millisecond
 	var failed atomic.Pointer[error]
@@ -187,7 +187,7 @@ func measurement(i int64, at time.Time) []byte {
 		i%10, i%777, i)
 }
 
-// deltaReader looks which events the table has.
+// deltaReader polls which events the table contains.
 type deltaReader struct {
 	url, folder string
 	log         *appended
@@ -195,10 +195,10 @@ type deltaReader struct {
 	at          [streamPartitions]int64
 	delays      []float64 // seconds
 	versions    int
-	ended       atomic.Bool // no more events come
+	ended       atomic.Bool // no more events will come
 }
 
-// look reads the log of the table on, and notes the delays of what is new.
+// look reads the new part of the table's log and records the delays of its events.
 func (r *deltaReader) look(ctx context.Context, table delta.Table) error {
 	s, err := table.Read(ctx, r.known)
 	if err != nil {
@@ -222,7 +222,7 @@ func (r *deltaReader) look(ctx context.Context, table delta.Table) error {
 	return nil
 }
 
-// behind is how many events of the log the table does not have.
+// behind returns how many events of the log are not in the table.
 func (r *deltaReader) behind() (n int) {
 	for p := range r.log {
 		n += len(r.log.seen(p, r.at[p], 1<<62))
@@ -230,7 +230,7 @@ func (r *deltaReader) behind() (n int) {
 	return n
 }
 
-// follow reads the log of the table until it has all events, after the last one.
+// follow polls the table until, after the end of the load, it contains all events.
 func (r *deltaReader) follow(ctx context.Context, of *process) error {
 	store, err := lake.Open(ctx, r.url)
 	if err != nil {
@@ -265,7 +265,7 @@ func (r *deltaReader) follow(ctx context.Context, of *process) error {
 	}
 }
 
-// counted lets another reader count the rows of the table.
+// counted checks the number of rows with another reader, deltalake for Python.
 func (e *etlBench) counted(ctx context.Context, log *appended) error {
 	events := 0
 	for p := range log {

@@ -13,14 +13,14 @@ import (
 	"time"
 )
 
-// copier brings a table somewhere, and says how many rows it has.
+// copier copies a table. copy fails unless it copied the given number of rows.
 type copier struct {
 	name string
 	copy func(ctx context.Context, table string, rows int) (cost, error)
 }
 
-// table: one table of PostgreSQL into Parquet in S3, by weir, dlt and the engine's own
-// input, in turns. What a process takes over a table without rows is its start.
+// table measures copying a PostgreSQL table into Parquet in S3, by weir, dlt and the engine's own input in
+// alternation. The cost of copying an empty table is that of the start.
 func (e *etlBench) table(ctx context.Context) error {
 	rows := max(1000, int(1_000_000*e.scale))
 	for table, n := range map[string]int{"orders": rows, "nothing": 0} {
@@ -85,7 +85,7 @@ func (e *etlBench) weirCopy(ctx context.Context, table string, rows int) (cost, 
 	return e.run(ctx, file, rows)
 }
 
-// dlt is installed into an environment of its own.
+// dlt returns a copier that runs dlt, installed into a venv of its own in .cache.
 func (e *etlBench) dlt(ctx context.Context) (copier, error) {
 	here := filepath.Join(e.repo, "tests", "bench", "peers", "dlt")
 	venv := filepath.Join(e.repo, ".cache", "peer-dlt")
@@ -130,7 +130,7 @@ func (e *etlBench) dlt(ctx context.Context) (copier, error) {
 	}}, nil
 }
 
-// sqlSelect is the engine with its own input, which weir's binary does not have.
+// sqlSelect returns a copier that runs the engine with its own input, which weir's binary lacks.
 func (e *etlBench) sqlSelect(ctx context.Context) (copier, error) {
 	peers := filepath.Join(e.repo, "tests", "bench", "peers")
 	binary := filepath.Join(e.repo, ".cache", "peer-sqlselect")
@@ -159,7 +159,7 @@ func (e *etlBench) sqlSelect(ctx context.Context) (copier, error) {
 	}}, nil
 }
 
-// join: two sources, three steps and two sinks.
+// join measures a pipeline with two sources, three steps and two sinks.
 func (e *etlBench) join(ctx context.Context) error {
 	rows := max(10, int(1000*e.scale)) * 300
 	if err := e.orders(ctx, "bought", rows); err != nil {

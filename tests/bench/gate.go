@@ -10,20 +10,19 @@ import (
 	"strconv"
 )
 
-// contender is an ingest process that keeps the contract, to be measured
-// against the same broker as the others.
+// contender is a process to measure: an ingest process that keeps the contract, or one that runs some streams.
 type contender struct {
 	name string
 	env  []string
 	argv []string
-	addr string // where it takes events
-	ops  string // its health, "" for a peer
+	addr string // address for events
+	ops  string // address of health and metrics, "" for a peer
 
-	stores string // the folder of its stores, where it processes
+	stores string // folder of its stores, if it processes events
 }
 
-// home writes a home for 'weir up' that runs only some of the shipped streams.
-// "api" alone makes it a broker, with a place to make keys.
+// home creates a --home folder for 'weir up' with only some of the shipped streams. "api" alone makes weir a broker
+// on which keys can be created.
 func (b *bench) home(streams ...string) (string, error) {
 	home, err := os.MkdirTemp(b.scratch, "home-")
 	if err != nil {
@@ -56,7 +55,7 @@ func (b *bench) home(streams ...string) (string, error) {
 	return home, nil
 }
 
-// brokerAlone starts the embedded broker without ingest or processing.
+// brokerAlone starts the embedded broker without ingest and processing.
 func (b *bench) brokerAlone(ctx context.Context) (*system, string, error) {
 	home, err := b.home("api")
 	if err != nil {
@@ -66,13 +65,13 @@ func (b *bench) brokerAlone(ctx context.Context) (*system, string, error) {
 	return s, home, err
 }
 
-// weirIngest is the shipped ingest stream in a process of its own.
+// weirIngest returns the shipped ingest stream in a process of its own.
 func (b *bench) weirIngest(s *system, home string) (contender, error) {
 	return b.weirStreams(s, home, "ingest")
 }
 
-// weirStreams are some of the shipped streams in a process of their own, on the
-// broker and the data directory of s.
+// weirStreams returns some of the shipped streams in a process of their own, which use the broker and the data
+// directory of s.
 func (b *bench) weirStreams(s *system, home string, streams ...string) (contender, error) {
 	c := contender{name: "weir"}
 	var api string
@@ -82,7 +81,7 @@ func (b *bench) weirStreams(s *system, home string, streams ...string) (contende
 	in := func(name string) string { return filepath.Join(s.data, name) }
 	c.env = append(slices.Clone(s.logEnv),
 		"WEIR_INGEST_ADDRESS="+c.addr, "WEIR_OPS_ADDRESS="+c.ops, "WEIR_API_ADDRESS="+api,
-		"WEIR_MAX_BACKLOG_RECORDS=1000000000000", // what is measured is not what holds it back
+		"WEIR_MAX_BACKLOG_RECORDS=1000000000000", // so that backpressure does not limit the load
 		"WEIR_CONTROL_URL=sqlite://"+in("control.db"), "WEIR_ROLLUP_URL=sqlite://"+in("rollups.db"),
 		"WEIR_RAW_URL=file://"+in("raw"), "WEIR_DEAD_LETTER_URL=file://"+in("dead-letter"), "WEIR_CLAIMS_URL=pebble://"+
 			in("claims"),
@@ -96,7 +95,7 @@ func (b *bench) weirStreams(s *system, home string, streams ...string) (contende
 	return c, nil
 }
 
-// gate: what taking an event in costs, apart from all processing.
+// gate measures the cost of accepting an event, without any processing.
 func (b *bench) gate(ctx context.Context) error {
 	s, home, err := b.brokerAlone(ctx)
 	if err != nil {
@@ -126,11 +125,11 @@ func (b *bench) gate(ctx context.Context) error {
 
 type contended struct {
 	measured
-	broker float64 // µs of the broker's CPU per event
+	broker float64 // µs of CPU per event in the broker
 	peak   float64
 }
 
-// contend starts a contender, warms it up, and drives it.
+// contend starts a contender, warms it up, applies the load and returns its cost.
 func (b *bench) contend(ctx context.Context, s *system, c contender, seconds float64, args ...string) (r contended,
 	err error) {
 	p, err := b.spawn("contender", c.env, c.argv...)
@@ -142,7 +141,7 @@ func (b *bench) contend(ctx context.Context, s *system, c contender, seconds flo
 		return r, fmt.Errorf("%s: %w", c.name, err)
 	}
 	url := "http://" + c.addr
-	// All devices pass twice before what is measured.
+	// Warm-up: all devices report twice.
 	if _, err := b.load(ctx, url, s.key, append(args, "--events", strconv.Itoa(2*b.devices))...); err != nil {
 		return r, fmt.Errorf("%s: %w", c.name, err)
 	}

@@ -18,14 +18,14 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// A day of a store that grows has a million rows: 14 events of each of 50,000
-// devices, and two minutes of three metrics.
+// A day of a growing store is a million rows: 14 events of each of 50,000 devices, and 300,000 minutes, that is two
+// windows of three metrics of each device.
 const (
 	grownEvents  = 700_000
 	grownWindows = 100_000
 )
 
-// parseSizes reads the sizes that a store grows to, in days.
+// parseSizes parses the sizes of the stores, in days of a million rows.
 func parseSizes(list string) (sizes []int, err error) {
 	for text := range strings.SplitSeq(list, ",") {
 		n, err := strconv.Atoi(text)
@@ -37,7 +37,7 @@ func parseSizes(list string) (sizes []int, err error) {
 	return sizes, nil
 }
 
-// growth: does what is stored make taking in and asking dearer?
+// growth measures whether ingest and queries cost more as the stores grow.
 func (b *bench) growth(ctx context.Context) error {
 	dir, err := os.MkdirTemp(b.scratch, "grown-")
 	if err != nil {
@@ -68,9 +68,9 @@ func (b *bench) growth(ctx context.Context) error {
 	return nil
 }
 
-// grow adds days to the stores of a data directory, which nobody has open.
+// grow adds days to the stores of a data directory that no process has open.
 func (b *bench) grow(ctx context.Context, data string, have, want int) error {
-	if have == 0 { // let weir make its directory
+	if have == 0 { // weir creates the directory
 		s, err := b.upOn(ctx, data, "")
 		if err != nil {
 			return err
@@ -106,7 +106,7 @@ func (b *bench) grown(ctx context.Context, t *table, data string, size int, fill
 		return err
 	}
 	start := time.Now()
-	s, err := b.upOn(ctx, data, "", "WEIR_RAW_KEEP=8760h") // the oldest days are not deleted
+	s, err := b.upOn(ctx, data, "", "WEIR_RAW_KEEP=8760h") // so that the oldest days are not deleted
 	if err != nil {
 		return err
 	}
@@ -160,8 +160,7 @@ func (b *bench) grown(ctx context.Context, t *table, data string, size int, fill
 	return nil
 }
 
-// ask puts a query for one device after another, and returns what one cost the
-// process.
+// ask sends a query for one device after another, and returns the CPU time of weir per query.
 func (b *bench) ask(ctx context.Context, s *system, path string, values url.Values) (ms float64, err error) {
 	before, err := s.usage()
 	if err != nil {
@@ -204,7 +203,7 @@ func (s *system) get(ctx context.Context, path string) error {
 	return nil
 }
 
-// sizeOf is how many bytes a directory has.
+// sizeOf returns the size of the files of a directory, in bytes.
 func sizeOf(dir string) (n int64, err error) {
 	err = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {

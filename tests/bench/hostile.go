@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// attack is one kind of hostile request, and the answer it must get.
+// attack is a kind of hostile request with the status it must get.
 type attack struct {
 	name   string
 	header map[string]string
@@ -54,13 +54,12 @@ func attacks(key string) ([]attack, error) {
 	}, nil
 }
 
-// assault sends hostile requests until it is stopped: rate a second of those
-// that an answer ends, one kind after the other, and beside them connections
-// that send a byte a second, or nothing.
+// assault sends hostile requests until it is stopped: rate requests a second, of each kind in turn, and on further
+// connections one byte a second.
 type assault struct {
 	requests, wrong atomic.Int64
 	mu              sync.Mutex
-	first           error // what was answered otherwise
+	first           error // first request with another status than expected
 	work            sync.WaitGroup
 	cancel          context.CancelFunc
 }
@@ -116,7 +115,7 @@ func (a *assault) send(ctx context.Context, client *http.Client, addr string, k 
 		}
 	}
 	if ctx.Err() != nil {
-		return // stopped half way
+		return // aborted by stop
 	}
 	a.requests.Add(1)
 	if err != nil {
@@ -133,8 +132,7 @@ func (a *assault) unexpected(k attack, err error) {
 	}
 }
 
-// dawdle holds a connection as long as the server lets it: half way through a
-// header, or through a body.
+// dawdle sends a byte a second, in the middle of a header or of a body, until the server closes the connection.
 func dawdle(ctx context.Context, addr string, header bool) {
 	c, err := net.DialTimeout("tcp", addr, time.Second)
 	if err != nil {
@@ -153,13 +151,13 @@ func dawdle(ctx context.Context, addr string, header bool) {
 			return
 		case <-time.After(time.Second):
 			if _, err := io.WriteString(c, "x"); err != nil {
-				return // thrown out, as it should be
+				return // closed by the server, as it must be
 			}
 		}
 	}
 }
 
-// stop ends the assault, and says whether it was answered as it should.
+// stop ends the assault and returns an error unless every request got its expected status.
 func (a *assault) stop() error {
 	a.cancel()
 	a.work.Wait()
@@ -173,7 +171,7 @@ func (a *assault) stop() error {
 	return nil
 }
 
-// hostile: do honest devices notice it?
+// hostile measures whether hostile traffic affects other devices.
 func (b *bench) hostile(ctx context.Context) error {
 	t := b.report.table("Beside hostile traffic",
 		fmt.Sprintf("5,000 events/s in batches of 10 from 1,000 connections, 1 %% of the events malformed, and one "+
@@ -221,12 +219,12 @@ func (b *bench) hostile(ctx context.Context) error {
 	return nil
 }
 
-// besieged measures honest devices beside rate hostile requests a second.
+// besieged measures devices beside rate hostile requests a second.
 func (b *bench) besieged(ctx context.Context, t *table, name string, p *process, addr, key string,
 	rate int) (err error) {
 	load := []string{"--rate", "5000", "--batch", "10", "--connections", "1000", "--devices",
 		strconv.Itoa(b.devices), "--malformed", "1", "--duration"}
-	warmup := 2 * time.Duration(b.devices) * time.Second / 5000 // all devices pass twice
+	warmup := 2 * time.Duration(b.devices) * time.Second / 5000 // all devices report twice
 	if _, err := b.load(ctx, "http://"+addr, key, append(load, secondsArg(warmup))...); err != nil {
 		return err
 	}

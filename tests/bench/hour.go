@@ -14,22 +14,22 @@ import (
 	"github.com/google/uuid"
 )
 
-// hour is what devices reported in an hour of the past: each once in ten
-// seconds, or as seldom as every says, posted as fast as answers come.
+// hour is the events of an hour in the past: one of each device every 10 s, or every interval that every names, sent
+// as fast as the gate answers.
 type hour struct {
 	from    time.Time
 	devices int
 	every   time.Duration
 }
 
-// steps are the events of a device.
+// steps returns the number of events of a device.
 func (h hour) steps() int { return int(time.Hour / h.interval()) }
 
 func (h hour) interval() time.Duration { return cmp.Or(h.every, 10*time.Second) }
 
 func (h hour) events() int64 { return int64(h.devices) * int64(h.steps()) }
 
-// post sends the hour to a gate, and returns when all of it is acknowledged.
+// post sends the hour to a gate and returns once all of it is acknowledged.
 func (h hour) post(ctx context.Context, url, key string) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -57,7 +57,7 @@ func (h hour) post(ctx context.Context, url, key string) error {
 	return context.Cause(ctx)
 }
 
-// bodies makes the requests: a hundred events each, in the order of time.
+// bodies calls each with requests of 100 events, ordered by timestamp, until it returns false.
 func (h hour) bodies(each func([]byte) bool) {
 	var body bytes.Buffer
 	n := 0
@@ -80,7 +80,7 @@ func (h hour) bodies(each func([]byte) bool) {
 	}
 }
 
-// postUntilTaken does as a device does: what is refused for now comes again.
+// postUntilTaken posts a batch, and again while the gate answers 429 or 503, for up to two minutes.
 func postUntilTaken(ctx context.Context, url, key string, body []byte) error {
 	var err error
 	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline) &&

@@ -7,8 +7,7 @@ import (
 	"time"
 )
 
-// idle: what everything takes with nothing to do, before and after an hour's
-// data.
+// idle measures weir without load, before and after it has stored an hour of data.
 func (b *bench) idle(ctx context.Context) error {
 	s, err := b.up(ctx, "")
 	if err != nil {
@@ -44,7 +43,7 @@ func (b *bench) idle(ctx context.Context) error {
 	return rest(number(float64(h.events()))+" events", windows)
 }
 
-// while measures a system for some time: the part of a core that it took.
+// while measures a system for d; part is the share of one core that it used.
 func (s *system) while(ctx context.Context, d time.Duration) (after usage, part float64, err error) {
 	before, err := s.usage()
 	if err != nil {

@@ -1,6 +1,6 @@
-// Package backlog makes the log of the benchmarks that say what storing it
-// costs: 20,000 devices that report twice a second, read as the engine's Kafka
-// input reads, and stored by 50,000, as the shipped streams do.
+// Package backlog generates the events of the benchmarks that measure the cost of storing: 20,000 devices that report
+// twice a second, in batches as the engine's Kafka input reads them, stored 50,000 at a time as the shipped streams
+// do.
 package backlog
 
 import (
@@ -16,14 +16,13 @@ import (
 )
 
 const (
-	Read    = 5_000  // records of a batch that is read
-	Flush   = 50_000 // of one that is stored
+	Read    = 5_000  // records in a batch that is read
+	Flush   = 50_000 // records in a batch that is stored
 	devices = 20_000
-	rate    = 40_000 // events a second of the log's own time
+	rate    = 40_000 // events a second, by their timestamps
 )
 
-// Messages are the nth flush of the log, in batches as they are read. A request
-// of a device has a hundred events, which were received at once.
+// Messages returns the nth flush of the log in batches of Read. Each request of 100 events has one time of receipt.
 func Messages(n int) (batches []service.MessageBatch) {
 	start := time.Date(2026, 11, 21, 9, 0, 0, 0, time.UTC)
 	for from := n * Flush; from < (n+1)*Flush; from += Read {
@@ -55,9 +54,8 @@ func message(n int, at time.Time) *service.Message {
 	return msg
 }
 
-// Bench stores a flush of the log an operation, ends what that began, and
-// reports the processor time of the whole process per event: all cores,
-// collecting garbage, the disk. Making the messages is not in it.
+// Bench calls store with one flush per operation, and end once after the last, and reports the CPU time of the whole
+// process per event: all cores, garbage collection and disk I/O included, generating the messages excluded.
 func Bench(b *testing.B, store func(read []service.MessageBatch), end func()) {
 	b.Helper()
 	b.ReportAllocs()
@@ -78,8 +76,7 @@ func Bench(b *testing.B, store func(read []service.MessageBatch), end func()) {
 	b.ReportMetric(float64(spent.Nanoseconds())/float64(b.N)/Flush/1000, "µs/event")
 }
 
-// Used is the processor time that the process has used: what a machine that is
-// busy with other things still measures rightly.
+// Used returns the CPU time that the process has used so far. Unlike wall time, it is right on a busy machine too.
 func Used(b *testing.B) time.Duration {
 	b.Helper()
 	var u syscall.Rusage

@@ -1,6 +1,5 @@
-// Package fleetlog makes the events that rules are measured with, weir's and its
-// peers': devices that report one after the other, 100,000 events a second of
-// theirs in all. The same number makes the same event.
+// Package fleetlog generates the events with which the rules of weir and of its peers are measured: devices that
+// report one after another, 100,000 events a second by their timestamps. The same number generates the same event.
 package fleetlog
 
 import (
@@ -11,7 +10,7 @@ import (
 	"time"
 )
 
-// Event is one report.
+// Event is one report of a device.
 type Event struct {
 	Number                   int
 	Device                   int
@@ -20,7 +19,7 @@ type Event struct {
 	Command, Done            bool // one in a hundred each
 }
 
-// Log makes one event after the other. It is for one goroutine.
+// Log generates events. It is not safe for concurrent use.
 type Log struct {
 	r       *rand.Rand
 	devices int
@@ -28,12 +27,12 @@ type Log struct {
 	begin   time.Time
 }
 
-// New begins a log of so many devices.
+// New returns a log of the given number of devices.
 func New(devices int) *Log {
 	return &Log{r: rand.New(rand.NewPCG(1, 6)), devices: devices, begin: time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)}
 }
 
-// Next is the next event.
+// Next returns the next event.
 func (l *Log) Next() Event {
 	e := Event{Number: l.n, Device: l.n % l.devices, At: l.begin.Add(time.Duration(l.n) * 10 * time.Microsecond),
 		Temp: round(50+l.r.NormFloat64()*8, 10), Battery: round(3.2+l.r.Float64(), 100),
@@ -50,7 +49,7 @@ func (l *Log) Next() Event {
 
 func round(v, unit float64) float64 { return math.Round(v*unit) / unit }
 
-// JSON is the event as a device sends it.
+// JSON returns the event as a device sends it.
 func (e *Event) JSON() []byte {
 	more := ""
 	switch {
@@ -65,8 +64,8 @@ func (e *Event) JSON() []byte {
 		e.Number, e.Device, e.At.Format("2006-01-02T15:04:05.000000Z07:00"), e.Temp, e.Battery, e.Vibration, more)
 }
 
-// AppendBinary appends the event as peers read it, big-endian: device (4 bytes), µs
-// since 1970 (8), three doubles.
+// AppendBinary appends the event in the format that the peers read, big-endian: device (4 bytes), µs since 1970 (8),
+// three doubles.
 func (e *Event) AppendBinary(b []byte) []byte {
 	b = binary.BigEndian.AppendUint32(b, uint32(e.Device))
 	b = binary.BigEndian.AppendUint64(b, uint64(e.At.UnixMicro()))
