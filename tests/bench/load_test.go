@@ -90,7 +90,7 @@ func TestBench_SizesOfStoresAreRead(t *testing.T) {
 	}
 }
 
-// All devices report, each event is valid JSON, and what is refused is told.
+// All devices report, each event is valid JSON, and refused events are counted.
 func TestBench_PosterSendsForAllDevices(t *testing.T) {
 	var mu sync.Mutex
 	seen, requests := map[string]int{}, 0

@@ -1,7 +1,6 @@
-// Command load measures weir on this machine and writes what it found into
-// README.md, between the markers. It starts the built binary on a temporary
-// directory, drives it with `weir fleet`, reads the CPU that each process took
-// from /proc, and the lag of each processing group from the broker.
+// Command bench measures weir on this machine and writes the results into README.md, between markers. It starts the
+// built binary on a temporary directory, sends load with `weir fleet`, reads the CPU time of each process from /proc,
+// and the lag of each consumer group from the broker.
 //
 //	go run ./tests/bench --binary bin/weir
 package main
@@ -28,13 +27,13 @@ func main() {
 	}
 }
 
-// bench is one invocation: where things are, and what was found.
+// bench holds the settings and results of one run.
 type bench struct {
 	binary  string
 	repo    string
-	scale   float64 // of the durations
+	scale   float64 // factor of all durations
 	profile string  // folder for CPU profiles, "" for none
-	devices int     // of a steady load
+	devices int     // devices of a steady load
 	loads   []steadyLoad
 	sizes   []int // of stores, in millions of rows
 	report  *report
@@ -84,25 +83,25 @@ func run(ctx context.Context) error {
 	}
 	for _, m := range all {
 		asked := slices.Contains(strings.Split(*only, ","), m.name)
-		if !asked && (*only != "" || strings.HasPrefix(m.name, "rule") && m.name != "rules" || // parts of it, and a JDK's
-			strings.HasPrefix(m.name, "etl")) { // with Python's and Java's servers and peers
+		if !asked && (*only != "" || strings.HasPrefix(m.name, "rule") && m.name != "rules" || // parts of rules; need a JDK
+			strings.HasPrefix(m.name, "etl")) { // need Python, Java and servers
 			continue
 		}
 		fmt.Fprintf(os.Stderr, "measuring: %s\n", m.name)
 		if err := m.run(ctx); err != nil {
-			fmt.Print(b.report.markdown()) // what was found until then
+			fmt.Print(b.report.markdown()) // the results so far
 			return fmt.Errorf("measuring %s: %w", m.name, err)
 		}
 	}
 	text := b.report.markdown()
 	fmt.Print(text)
-	if *readme == "" || *only != "" { // a part is no result to keep
+	if *readme == "" || *only != "" { // partial results are not written
 		return nil
 	}
 	return writeBetweenMarkers(*readme, text)
 }
 
-// seconds is a duration of the run, scaled.
+// seconds returns n seconds multiplied by the scale.
 func (b *bench) seconds(n float64) time.Duration {
 	return time.Duration(n * b.scale * float64(time.Second))
 }

@@ -8,14 +8,14 @@ import (
 	"weir/internal/simulate"
 )
 
-// perEvent is microseconds of CPU per event.
+// perEvent returns microseconds of CPU per event.
 func perEvent(before, after usage, events int64) float64 {
 	return float64((after.cpu - before.cpu).Microseconds()) / float64(max(events, 1))
 }
 
 func secondsArg(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'f', 1, 64) + "s" }
 
-// measured is one load and what it cost the system under test.
+// measured is the result of one load and its cost.
 type measured struct {
 	*simulate.Summary
 	cpu float64 // µs per event with a verdict
@@ -43,8 +43,8 @@ func (b *bench) drive(ctx context.Context, s *system, d time.Duration, args ...s
 	return measured{sum, perEvent(before, after, sum.Accepted+sum.Rejected), lag}, nil
 }
 
-// seen lets all devices report twice, as fast as answers come, and waits until
-// the consumers that there are have it: what follows is nobody's first time.
+// seen lets all devices report twice, as fast as the gate answers, and waits until all running consumers have caught
+// up, so that the measurement does not include the first event of a device.
 func (b *bench) seen(ctx context.Context, s *system) error {
 	if _, err := b.load(ctx, "http://"+s.ingest, s.key, "--rate", "0", "--batch", "100", "--connections", "32",
 		"--devices", strconv.Itoa(b.devices), "--events", strconv.Itoa(2*b.devices)); err != nil {
@@ -53,7 +53,7 @@ func (b *bench) seen(ctx context.Context, s *system) error {
 	return s.settled(ctx)
 }
 
-// latency: time to the verdict at a steady rate, with everything running.
+// latency measures the time until the answer at a steady rate, with all streams running.
 func (b *bench) latency(ctx context.Context) error {
 	s, err := b.up(ctx, "")
 	if err != nil {
@@ -85,7 +85,7 @@ func (b *bench) latency(ctx context.Context) error {
 	return nil
 }
 
-// pipeline: does all of it keep up at a rate?
+// pipeline measures whether all streams keep up with a rate.
 func (b *bench) pipeline(ctx context.Context) error {
 	t := b.report.table("The whole pipeline keeping up",
 		"Dedupe, rollups and Parquet beside the ingest, in one process. It keeps up when the lag stays at what the "+
@@ -117,7 +117,7 @@ func (b *bench) pipeline(ctx context.Context) error {
 	return nil
 }
 
-// keptUp is a load after all devices have been seen, and what was used before it.
+// keptUp applies a load after all devices have been seen, and also returns the usage before it.
 func (b *bench) keptUp(ctx context.Context, s *system, rate string) (m measured, before usage, err error) {
 	if err := b.seen(ctx, s); err != nil {
 		return m, before, err
@@ -130,8 +130,8 @@ func (b *bench) keptUp(ctx context.Context, s *system, rate string) (m measured,
 	return m, before, err
 }
 
-// throughput: the most that is taken in with everything running, and how fast
-// the backlog is worked off afterwards.
+// throughput measures the maximum rate of ingest with all streams running, and how fast the backlog is processed
+// afterwards.
 func (b *bench) throughput(ctx context.Context) error {
 	s, err := b.up(ctx, "")
 	if err != nil {

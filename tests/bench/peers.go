@@ -11,8 +11,8 @@ import (
 	"strconv"
 )
 
-// peers: the same contract, the same broker, the same load, by other means.
-// They take turns, so that a slow minute of the machine hits all of them.
+// peers measures other implementations of the same contract, with the same broker and load. They alternate, so that a
+// slow minute of the machine affects all of them.
 func (b *bench) peers(ctx context.Context) error {
 	s, home, err := b.brokerAlone(ctx)
 	if err != nil {
@@ -55,8 +55,7 @@ func (b *bench) peers(ctx context.Context) error {
 	return nil
 }
 
-// asShipped are the settings of the Go runtime that upstream ships with: weir's
-// own would be set for it too, in the same binary.
+// asShipped returns the settings of the Go runtime that upstream ships with; weir's binary would use its own.
 func asShipped() []string { return []string{"GOGC=100", "GOMEMLIMIT=off"} }
 
 func (b *bench) upstreamAsShipped(s *system, home string) (contender, error) {
@@ -65,7 +64,7 @@ func (b *bench) upstreamAsShipped(s *system, home string) (contender, error) {
 	return c, err
 }
 
-// upstream is the contract made of the engine's own components.
+// upstream returns the contract made of the engine's own components.
 func (b *bench) upstream(s *system, home string) (contender, error) {
 	schemas, err := b.plainSchemas(home)
 	if err != nil {
@@ -80,8 +79,8 @@ func (b *bench) upstream(s *system, home string) (contender, error) {
 	return c, nil
 }
 
-// plainSchemas are weir's without the draft they name, which the engine's
-// json_schema does not know.
+// plainSchemas returns a folder with weir's schemas without $schema and $id: the engine's json_schema does not know
+// their draft.
 func (b *bench) plainSchemas(home string) (string, error) {
 	dir := filepath.Join(b.scratch, "plain-schemas")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -112,7 +111,7 @@ func (b *bench) plainSchemas(home string) (string, error) {
 	return dir, nil
 }
 
-// node is the contract on Node. Its packages are installed into .cache.
+// node returns the contract on Node.js; its packages are installed into .cache.
 func (b *bench) node(s *system, home string) (contender, error) {
 	dir := filepath.Join(b.repo, ".cache", "peer-node")
 	if err := os.MkdirAll(dir, 0o755); err != nil {

@@ -24,13 +24,13 @@ import (
 
 const (
 	peopleTopic = "user-events"
-	peopleRate  = 16_700 // a million a minute
+	peopleRate  = 16_700 // events a second: a million a minute
 	visitors    = 200_000
 	products    = 500
 )
 
-// people: a million events about people a minute through all that is shipped for
-// them, and how soon what they did can be asked for and is told.
+// people measures a million user events a minute through all streams that are shipped for them, and how soon queries
+// and alerts reflect an event.
 func (b *bench) people(ctx context.Context) error {
 	catalogue := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, `{"category":"c%d"}`, len(r.URL.Path)%7)
@@ -82,7 +82,7 @@ func (b *bench) people(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	after, err := s.usage() // with what was left to process: else who lags costs less
+	after, err := s.usage() // after the backlog: otherwise a lagging consumer would seem cheap
 	if err != nil {
 		return err
 	}
@@ -107,12 +107,11 @@ func (b *bench) people(ctx context.Context) error {
 	return nil
 }
 
-// peopleGroups process what people do.
+// peopleGroups are the consumer groups of user events.
 var peopleGroups = []string{"weir-user-raw", "weir-rules"}
 
-// meet sends the load for a while, and until each visitor has come once, and waits until
-// all of that is processed: what is measured is people who come again, from a state
-// that could be kept up with.
+// meet is the warm-up: it sends the load for d and until each visitor has sent an event, and waits until all of it is
+// processed. So the measurement has returning visitors, and starts from a state that weir kept up with.
 func (s *system) meet(ctx context.Context, load poster, d time.Duration) error {
 	load.least = visitors
 	taken, failed, err := load.post(ctx, d)
@@ -128,7 +127,7 @@ func (s *system) meet(ctx context.Context, load poster, d time.Duration) error {
 	return nil
 }
 
-// peopleStored fails unless weir can account for each event.
+// peopleStored fails unless weir reconcile explains every event.
 func (b *bench) peopleStored(ctx context.Context, s *system) error {
 	ends, err := s.admin.ListEndOffsets(ctx, peopleTopic)
 	if err != nil {
@@ -143,8 +142,8 @@ func (b *bench) peopleStored(ctx context.Context, s *system) error {
 	return nil
 }
 
-// peopleHome is a home with all shipped streams, those for people beside them or in
-// their place, and in ingest what docs/privacy.md and docs/enrich.md add.
+// peopleHome creates a --home folder with all shipped streams and those of configs/people, and adds to the ingest of
+// user events what docs/privacy.md and docs/enrich.md describe.
 func (b *bench) peopleHome(catalogue string) (string, error) {
 	names, err := b.shipped()
 	if err != nil {
@@ -210,8 +209,7 @@ const alsoForPeople = `    - label: consent
                   retries: 0
 `
 
-// visit is the nth event of the load: visitors look at pages and products, and
-// some order.
+// visit returns the nth event of the load: visitors view pages and products, and some of them order.
 func visit(n int, device, at string) string {
 	number := strconv.Itoa
 	kind, metrics, payload := "page_viewed", "", `"page":"/p/`+number(n%97)+`"`
@@ -237,7 +235,7 @@ func personal(device, at, kind, metrics, payload, user string) string {
 		`"Mozilla/5.0 (X11; Linux x86_64) Gecko/20100101 Firefox/128.0","ip":"198.51.100.7"},"payload":{` + payload + `}}`
 }
 
-// prober asks, as people do, while a load goes on.
+// prober measures delays and queries while a load runs.
 type prober struct {
 	*system
 	gate poster
@@ -245,7 +243,7 @@ type prober struct {
 	shows, alerts, queries []float64 // seconds
 }
 
-// run asks until ctx ends.
+// run measures until ctx ends.
 func (p *prober) run(ctx context.Context) error {
 	for n := 0; ctx.Err() == nil; n++ {
 		if err := p.shown(ctx); err != nil {
@@ -266,7 +264,7 @@ func (p *prober) run(ctx context.Context) error {
 	return nil
 }
 
-// ended is an error, unless the time was up.
+// ended returns err, or nil if ctx has ended.
 func (p *prober) ended(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return nil
@@ -274,10 +272,10 @@ func (p *prober) ended(ctx context.Context, err error) error {
 	return err
 }
 
-// probeMost is how long a probe is waited for.
+// probeMost is the timeout of a probe.
 const probeMost = 2 * time.Minute
 
-// until waits for what is asked for.
+// until polls until there returns true or an error, at most for probeMost.
 func until(ctx context.Context, what string, there func() (bool, error)) error {
 	for deadline := time.Now().Add(probeMost); time.Now().Before(deadline); {
 		if ok, err := there(); ok || err != nil {
@@ -292,10 +290,10 @@ func until(ctx context.Context, what string, there func() (bool, error)) error {
 	return fmt.Errorf("%s was not there after %s", what, probeMost)
 }
 
-// probeType is the type of the events that are looked for.
+// probeType is the type of the events that shown sends.
 const probeType = "probe"
 
-// counted is how many of them analytics has of the last hour.
+// counted returns how many probe events analytics counts in the last hour.
 func (p *prober) counted(ctx context.Context) (n int64, err error) {
 	var a struct {
 		Windows []struct {
@@ -309,7 +307,7 @@ func (p *prober) counted(ctx context.Context) (n int64, err error) {
 	return n, err
 }
 
-// shown measures how soon an event counts.
+// shown measures how soon an event is counted.
 func (p *prober) shown(ctx context.Context) error {
 	had, err := p.counted(ctx)
 	if err != nil {
@@ -329,7 +327,7 @@ func (p *prober) shown(ctx context.Context) error {
 	return err
 }
 
-// burst measures how soon a signature of fraud is an alert.
+// burst measures how soon ten orders of one device raise an alert.
 func (p *prober) burst(ctx context.Context, device string) error {
 	var at time.Time
 	for range 10 {
@@ -352,7 +350,7 @@ func (p *prober) burst(ctx context.Context, device string) error {
 	return err
 }
 
-// send posts one event, and fails unless it was taken.
+// send posts one event and fails unless it was accepted.
 func (p *prober) send(ctx context.Context, event string) error {
 	taken, err := p.gate.send(ctx, http.DefaultClient, strings.NewReader(event))
 	if err == nil && !taken {
@@ -361,7 +359,7 @@ func (p *prober) send(ctx context.Context, event string) error {
 	return err
 }
 
-// ask asks the API, and measures how soon it answers.
+// ask sends a query to the API and records the time until the answer.
 func (p *prober) ask(ctx context.Context, path string, into any) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.api+path, nil)
 	if err != nil {
@@ -388,7 +386,7 @@ func (p *prober) ask(ctx context.Context, path string, into any) error {
 	return json.Unmarshal(raw, into)
 }
 
-// quantile of values that need not be in order; 0 of none.
+// quantile returns a quantile of unsorted values, 0 if there are none.
 func quantile(values []float64, q float64) float64 {
 	if len(values) == 0 {
 		return 0

@@ -14,19 +14,18 @@ import (
 	"github.com/google/uuid"
 )
 
-// poster sends the same load to any ingest: events of many devices at a steady
-// rate, as JSON arrays, from a number of connections. Whatever answers 2xx has
-// taken them.
+// poster sends a load to any ingest: events of many devices at a steady rate, as JSON arrays, on a number of
+// connections. A status of 2xx counts as accepted.
 type poster struct {
 	url, key          string
 	devices, batch    int
 	rate, connections int
-	least             int // events that are sent at least, however long that takes
+	least             int // minimum of events, whatever the duration
 
-	event func(n int, device, at string) string // the nth; nil: a report of a device
+	event func(n int, device, at string) string // returns the nth event; nil: reported
 }
 
-// reported is what a device sends.
+// reported returns a device's report.
 func reported(n int, device, at string) string {
 	d := n % 1000
 	return fmt.Sprintf(`{"event_id":%q,"device_id":%q,"device_firmware_version":"2.1.0","timestamp":%q,`+
@@ -34,8 +33,7 @@ func reported(n int, device, at string) string {
 		uuid.NewString(), device, at, 40+n%30, d%10, 1+d%9, 90+n%20)
 }
 
-// post sends for some time, longer where answers come late, and returns how many
-// events were taken and how many refused.
+// post sends for d, or longer if answers are late, and returns how many events were accepted and how many refused.
 func (p poster) post(ctx context.Context, d time.Duration) (taken, failed int64, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -74,7 +72,7 @@ func (p poster) post(ctx context.Context, d time.Duration) (taken, failed int64,
 	return took.Load(), refused.Load(), ctx.Err()
 }
 
-// one posts the events of the devices from the nth.
+// one posts a batch: the events from the nth on.
 func (p poster) one(ctx context.Context, client *http.Client, n int) (bool, error) {
 	var body bytes.Buffer
 	at := time.Now().UTC().Format(time.RFC3339Nano)
@@ -90,7 +88,7 @@ func (p poster) one(ctx context.Context, client *http.Client, n int) (bool, erro
 	return p.send(ctx, client, &body)
 }
 
-// send posts events.
+// send posts a body of events and reports whether they were accepted.
 func (p poster) send(ctx context.Context, client *http.Client, body io.Reader) (bool, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url+"/v1/events", body)
 	if err != nil {

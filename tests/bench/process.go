@@ -19,7 +19,7 @@ import (
 	"weir/internal/simulate"
 )
 
-// process is a server under test, with its log.
+// process is a process under test and its log file.
 type process struct {
 	cmd  *exec.Cmd
 	log  string
@@ -43,9 +43,9 @@ func (b *bench) spawn(name string, env []string, argv ...string) (*process, erro
 	return p, nil
 }
 
-// stop ends the process in order, or after half a minute without.
+// stop ends the process with SIGTERM, and after 30 s with SIGKILL.
 func (p *process) stop() {
-	_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
+	_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended already
 	select {
 	case <-p.done:
 	case <-time.After(30 * time.Second):
@@ -54,8 +54,7 @@ func (p *process) stop() {
 	}
 }
 
-// await waits until the address takes connections and ready, when given,
-// answers 200.
+// await waits up to a minute until the address accepts connections and ready, if not "", answers 200.
 func (p *process) await(ctx context.Context, address, ready string) error {
 	for deadline := time.Now().Add(60 * time.Second); time.Now().Before(deadline) && ctx.Err() == nil; {
 		select {
@@ -87,15 +86,14 @@ func lastLines(raw []byte, n int) string {
 	return string(bytes.Join(lines[max(len(lines)-n, 0):], []byte("\n")))
 }
 
-// usage is what a process has taken so far.
+// usage is the resources that a process has used so far.
 type usage struct {
 	cpu  time.Duration
-	peak float64 // MiB of memory, at most
-	now  float64 // MiB of memory
+	peak float64 // peak memory in MiB
+	now  float64 // current memory in MiB
 }
 
-// ticks is how many parts /proc divides a second of CPU into: USER_HZ, which is
-// 100 on every Linux that Go runs on.
+// ticks is the unit of CPU time in /proc, per second: USER_HZ, which is 100 on every Linux that Go supports.
 const ticks = 100
 
 func (p *process) usage() (usage, error) {

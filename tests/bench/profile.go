@@ -9,8 +9,8 @@ import (
 	"path/filepath"
 )
 
-// keepProfile saves eight seconds of CPU profile of a process, what it allocated in
-// them, and what is alive after that. It is a help for people: a failure is said and no more.
+// keepProfile saves an eight-second CPU profile of a process, the allocations of another eight seconds and then a
+// heap profile. A failure is printed and does not stop the measurement.
 func (b *bench) keepProfile(ctx context.Context, ops, name string) {
 	if err := os.MkdirAll(b.profile, 0o755); err != nil {
 		fmt.Fprintf(os.Stderr, "profiling %s: %v\n", name, err)

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// job is what is read of a replay that has ended.
+// job holds the fields of a replay job.
 type job struct {
 	ID       string
 	State    string
@@ -21,7 +21,7 @@ type job struct {
 	Progress struct{ Read, Published, Skipped, Windows, Left int64 }
 }
 
-// replay runs 'weir replay' on the system to its end.
+// replay runs 'weir replay' to its end.
 func (b *bench) replay(ctx context.Context, s *system, h hour, args ...string) (j job, err error) {
 	cmd := exec.CommandContext(ctx, b.binary, append([]string{"replay", "--data", s.data, "--json", "--quiet", "--reason",
 		"bench",
@@ -37,7 +37,7 @@ func (b *bench) replay(ctx context.Context, s *system, h hour, args ...string) (
 	return j, nil
 }
 
-// admin asks the api with an admin key.
+// admin sends a request to the API with an admin key.
 func (b *bench) admin(ctx context.Context, s *system, method, path string, body, into any) error {
 	if s.adminKey == "" {
 		out, err := exec.CommandContext(ctx, b.binary, "keys", "create", "--admin", "--data", s.data).Output()
@@ -66,7 +66,7 @@ func (b *bench) admin(ctx context.Context, s *system, method, path string, body,
 	return json.NewDecoder(resp.Body).Decode(into)
 }
 
-// stored posts the hour and waits until the consumers have it.
+// stored posts the hour and waits until all consumers have processed it.
 func (b *bench) stored(ctx context.Context, s *system, h hour) error {
 	if err := h.post(ctx, "http://"+s.ingest, s.key); err != nil {
 		return err
@@ -75,8 +75,7 @@ func (b *bench) stored(ctx context.Context, s *system, h hour) error {
 	return err
 }
 
-// replays: an hour of 1,000 devices through everything once more, with nothing
-// else to do.
+// replays measures replaying an hour of 1,000 devices, without other load.
 func (b *bench) replays(ctx context.Context) error {
 	s, err := b.up(ctx, "")
 	if err != nil {
@@ -118,8 +117,8 @@ func (b *bench) replays(ctx context.Context) error {
 	return nil
 }
 
-// replayUnderLoad: what live devices notice of a replay. Rounds with and
-// without one take turns, so that a slow minute of the machine hits both.
+// replayUnderLoad measures the effect of a replay on live devices. Rounds with and without a replay alternate, so
+// that a slow minute of the machine affects both.
 func (b *bench) replayUnderLoad(ctx context.Context) error {
 	s, err := b.up(ctx, "")
 	if err != nil {

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Compiles the peers of weir's rules and runs one of them: run.sh Flink|Streams RULE
-# EVENTS. It prints one line of JSON. It needs a JDK 17 and Maven; the libraries come
-# from Maven Central, by the versions of pom.xml, and must have the sums of checksums.txt.
+# Compiles the peers of weir's rules and runs one of them, which prints a line of JSON. usage: run.sh Flink|Streams
+# RULE EVENTS. Needs a JDK 17 and Maven. The libraries come from Maven Central in the versions of pom.xml and must
+# have the checksums of checksums.txt.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=$(cd "$here/../../../.." && pwd)/.cache/peer-rules
@@ -17,7 +17,7 @@ if ! cmp -s "$here/pom.xml" "$cache/pom.xml"; then
 fi
 rm -rf "$cache/classes" && mkdir -p "$cache/classes"
 javac -nowarn -d "$cache/classes" -cp "$cache/lib/*" "$here"/src/*.java 2>&1 | grep -v '^Note:' >&2 || true
-# Flink's serializers look into the JDK, as its own start script lets them
+# Flink's serializers use reflection on the JDK; its own start script sets the same flags.
 opens=(--add-opens=java.base/java.lang=ALL-UNNAMED --add-opens=java.base/java.util=ALL-UNNAMED
   --add-opens=java.base/java.time=ALL-UNNAMED --add-opens=java.base/java.nio=ALL-UNNAMED)
 exec java -Xmx2g "${opens[@]}" -cp "$cache/classes:$cache/lib/*" "$@"

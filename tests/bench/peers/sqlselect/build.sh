@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds the engine with its sql_select, which weir does not have, and a driver for it,
-# of the versions that weir is built of: build.sh FILE
+# Builds the engine with its sql_select input, which weir lacks, and a PostgreSQL driver, in the versions of weir's
+# go.mod. usage: build.sh FILE
 set -euo pipefail
 repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/../../../.." && pwd)
 out=$(realpath -m "$1")
@@ -8,7 +8,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir "$work/internal"
 cp -r "$repo/go.mod" "$repo/go.sum" "$work"
-cp -r "$repo/internal/zstd" "$work/internal" # go.mod has it in the place of another
+cp -r "$repo/internal/zstd" "$work/internal" # go.mod replaces a module by it
 cd "$work"
 cat >main.go <<'GO'
 package main

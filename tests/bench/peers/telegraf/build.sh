@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
-# Builds Telegraf with the plugins of telegraf.conf, of the source that the Go
-# module proxy has: build.sh FILE
+# Builds Telegraf with the plugins of telegraf.conf from the source in the Go module proxy. usage: build.sh FILE
 set -euo pipefail
 version=v1.37.2
 plugins=inputs.http_listener_v2,parsers.json,processors.dedup,aggregators.basicstats,aggregators.quantile
