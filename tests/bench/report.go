@@ -10,10 +10,10 @@ import (
 	"time"
 )
 
-// report collects tables of what was measured.
+// report collects tables of results.
 type report struct {
 	at     time.Time
-	busy   string // the load average before: other work on the machine shows here
+	busy   string // load average at the start, which shows other work on the machine
 	tables []*table
 }
 
@@ -51,7 +51,7 @@ func (t *table) row(cells ...any) {
 	t.rows = append(t.rows, row)
 }
 
-// number writes three significant digits, and thousands apart.
+// number formats with three significant digits and a thousands separator.
 func number(v float64) string {
 	switch {
 	case v >= 1000:

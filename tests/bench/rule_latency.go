@@ -18,14 +18,14 @@ import (
 	"weir/internal/platform/storeurl"
 )
 
-// ruleLatency: everything running, from when a device was to report to the result
-// in the log, and where the time goes.
+// ruleLatency measures, with all streams running, the time from an event's timestamp to the rule's result in the log,
+// and its parts.
 func (b *bench) ruleLatency(ctx context.Context) error {
 	names, err := b.shipped()
 	if err != nil {
 		return err
 	}
-	home, err := b.home(names...) // which decides where the rules are
+	home, err := b.home(names...) // the rules are read from this folder
 	if err != nil {
 		return err
 	}
@@ -63,7 +63,7 @@ func (b *bench) ruleLatency(ctx context.Context) error {
 	return nil
 }
 
-// toldResult is when what became of an event was where.
+// toldResult is when an event was due, in the log, committed with its result, and in the topic of results.
 type toldResult struct{ due, log, store, topic time.Time }
 
 type toldResults []toldResult
@@ -72,7 +72,7 @@ func (toldResults) toLog(r toldResult) time.Duration   { return r.log.Sub(r.due)
 func (toldResults) toStore(r toldResult) time.Duration { return r.store.Sub(r.log) }
 func (toldResults) toTopic(r toldResult) time.Duration { return r.topic.Sub(r.store) }
 
-// at is a quantile, in ms.
+// at returns a quantile in ms.
 func (t toldResults) at(q float64, of func(toldResult) time.Duration) float64 {
 	all := make([]time.Duration, len(t))
 	for i, r := range t {
@@ -82,8 +82,8 @@ func (t toldResults) at(q float64, of func(toldResult) time.Duration) float64 {
 	return float64(all[int(q*float64(len(all)-1))].Microseconds()) / 1e3
 }
 
-// toldResults waits until all results are handed on, and puts together where each was
-// when. The rule tells of each event alone.
+// toldResults waits until all results are sent to the topic, and returns the times of each. The rule has one result
+// per event.
 func (s *system) toldResults(ctx context.Context) (told toldResults, err error) {
 	db, err := sqldb.Open(ctx, storeurl.New("sqlite", filepath.Join(s.data, "control.db")))
 	if err != nil {
@@ -141,8 +141,8 @@ func (s *system) toldResults(ctx context.Context) (told toldResults, err error) 
 	return told, err
 }
 
-// times reads a topic from its beginning to where it ends now: when each record was
-// written, by name, the first of a name.
+// times reads a topic from its beginning to its current end, and returns when the first record of each name was
+// written.
 func (s *system) times(ctx context.Context, topic string, name func(*kgo.Record) string) (map[string]time.Time, error) {
 	ends, err := s.admin.ListEndOffsets(ctx, topic)
 	if err == nil {

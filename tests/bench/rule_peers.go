@@ -15,14 +15,14 @@ import (
 	"weir/tests/bench/fleetlog"
 )
 
-// peerDevices is how many devices the log of the peers has.
+// peerDevices is the number of devices in the log of the peers.
 const peerDevices = 10_000
 
-// peerRule is a rule of the standard set that a peer can have, and at how many times
-// weir's cost it is to be.
+// peerRule is a rule of the standard set that peers can express, and the goals: how many times weir's cost each peer
+// is expected to need.
 type peerRule struct {
 	name, what     string
-	flink, streams float64 // 0: it has none
+	flink, streams float64 // 0: the peer cannot express it
 }
 
 func peerRules() []peerRule {
@@ -34,9 +34,8 @@ func peerRules() []peerRule {
 	}
 }
 
-// rulePeers: rules of the standard set, and the same on Flink and on Kafka Streams,
-// over the same events, in turns. What a peer tells is counted, and must be what the
-// events come to.
+// rulePeers measures rules of the standard set and the same rules on Flink and Kafka Streams, over the same events,
+// in alternation. The number of results of each peer is checked.
 func (b *bench) rulePeers(ctx context.Context) error {
 	n := int(2_000_000 * min(b.scale, 1))
 	file := filepath.Join(b.scratch, "events.bin")
@@ -81,7 +80,7 @@ func (b *bench) rulePeers(ctx context.Context) error {
 	return nil
 }
 
-// ruleAlone is what a rule costs an event, in µs of the processor, above reading it.
+// ruleAlone returns the CPU time of a rule per event in µs, without reading the event.
 func (b *bench) ruleAlone(ctx context.Context, rule string, n int) (float64, error) {
 	batches := strconv.Itoa(n/5000) + "x"
 	all, err := b.stage(ctx, stage{"", rulePackage, "Each/" + rule, batches}, "GOGC=400")
@@ -92,8 +91,7 @@ func (b *bench) ruleAlone(ctx context.Context, rule string, n int) (float64, err
 	return all.units["cpu-µs/event"] - read.units["cpu-µs/event"], err
 }
 
-// peer runs a peer, and checks how many results it has; sessions of Streams have no
-// number.
+// peer runs a peer and checks its number of results, except for sessions on Streams, whose number is not defined.
 func (b *bench) peer(ctx context.Context, peer, rule, events string, want int) (float64, error) {
 	script := filepath.Join(b.repo, "tests", "bench", "peers", "rules", "run.sh")
 	cmd := exec.CommandContext(ctx, script, peer, rule, events)
@@ -115,8 +113,8 @@ func (b *bench) peer(ctx context.Context, peer, rule, events string, want int) (
 	return told.CPU, nil
 }
 
-// peerEvents writes the events for the peers, and says how many results each rule
-// has over all of them, and over the first quarter.
+// peerEvents writes the events for the peers, and returns how many results each rule has over all of them and over
+// the first quarter.
 func peerEvents(file string, n int) (map[string]map[int]int, error) {
 	f, err := os.Create(file)
 	if err != nil {
@@ -146,12 +144,11 @@ func peerEvents(file string, n int) (map[string]map[int]int, error) {
 	return want, w.Flush()
 }
 
-// counted counts results of the rules by their definitions, of events in the order of
-// their time.
+// counted counts the results of the rules by their definitions. Events must come in the order of their timestamps.
 type counted struct {
-	minutes, slides map[[2]int64]bool // of a device, by begin
+	minutes, slides map[[2]int64]bool // windows by device and start
 	last            map[int]time.Time
-	hot             map[int]int // events in a row that are, 2 at most: then a cool one is waited for
+	hot             map[int]int // hot events in a row, up to 2; then a cool one completes the match
 	visits, warms   int
 }
 

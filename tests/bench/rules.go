@@ -8,8 +8,8 @@ import (
 	"path/filepath"
 )
 
-// rules: what rules cost, and how soon they tell. First their parts, by their Go
-// benchmarks; then the stream, on a backlog and live.
+// rules measures the cost and the delay of rules: first their parts by Go benchmarks, then the stream, on a backlog
+// and live.
 func (b *bench) rules(ctx context.Context) error {
 	for _, run := range []func(context.Context) error{b.ruleCosts, b.ruleTimes, b.ruleBacklog, b.ruleLatency} {
 		if err := run(ctx); err != nil {
@@ -21,7 +21,7 @@ func (b *bench) rules(ctx context.Context) error {
 
 const rulePackage = "./plugins/process/rule"
 
-// ruleCosts: sets of rules above reading and dedupe, in batches of 5,000.
+// ruleCosts measures rule sets without reading and dedupe, in batches of 5,000.
 func (b *bench) ruleCosts(ctx context.Context) error {
 	t := b.report.table("Rules, above reading and dedupe",
 		"Batches of 5,000 events of 10,000 devices in eight partitions, 100,000 events a second of their time, into SQLite, "+
@@ -45,7 +45,7 @@ func (b *bench) ruleCosts(ctx context.Context) error {
 		{"Nexmark q15", rulePackage, "Nexmark/q15", "100x"},
 		{"Nexmark q17", rulePackage, "Nexmark/q17", "100x"},
 	} {
-		r, err := b.stage(ctx, s, "GOGC=400") // as in weir
+		r, err := b.stage(ctx, s, "GOGC=400") // as weir sets it
 		if err != nil {
 			return err
 		}
@@ -56,8 +56,7 @@ func (b *bench) ruleCosts(ctx context.Context) error {
 	return nil
 }
 
-// ruleTimes: how soon what follows from an event is known, and how soon after a
-// crash.
+// ruleTimes measures how soon the effect of an event is known, and how soon after a crash.
 func (b *bench) ruleTimes(ctx context.Context) error {
 	t := b.report.table("Rules, from an event to what follows, and back after a crash",
 		"The standard set: from an event's being handed to it until it knows what follows, windows that close included. And "+
@@ -80,7 +79,7 @@ func (b *bench) standardRules() string {
 	return filepath.Join(b.repo, rulePackage, "testdata", "standard.yaml")
 }
 
-// ruleBacklog: the rules stream alone, with its results on the log.
+// ruleBacklog measures the rules stream alone on a backlog, with its results in the log.
 func (b *bench) ruleBacklog(ctx context.Context) error {
 	s, home, err := b.backlog(ctx)
 	if err != nil {
@@ -117,7 +116,7 @@ func (b *bench) ruleBacklog(ctx context.Context) error {
 	return nil
 }
 
-// onlyHot tells of some events, each at once.
+// onlyHot is a rule with an immediate result for some events.
 const onlyHot = `rules:
   - name: hot
     key: [ device_id ]

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// servers: what weir costs the servers of the cluster profile, on this machine.
+// servers measures the cost of weir in the servers of the cluster profile, on this machine.
 func (b *bench) servers(ctx context.Context) error {
 	env, stop, err := b.startServers(ctx, "postgres", "redis")
 	if err != nil {
@@ -49,8 +49,8 @@ func (b *bench) servers(ctx context.Context) error {
 	return nil
 }
 
-// startServers starts servers of its own for the measurement, and returns the
-// environment that tells tests where they are.
+// startServers starts servers for the measurement, and returns the environment that names them and a function that
+// stops them.
 func (b *bench) startServers(ctx context.Context, names ...string) (env []string, stop func(), err error) {
 	dir, err := os.MkdirTemp("", "weir-load-servers-")
 	if err == nil {
@@ -66,7 +66,7 @@ func (b *bench) startServers(ctx context.Context, names ...string) (env []string
 		return cmd.Output()
 	}
 	stop = func() {
-		_, _ = run(context.WithoutCancel(ctx), `"$0" stop`) // what is left of them ends with the machine
+		_, _ = run(context.WithoutCancel(ctx), `"$0" stop`) // best effort: the measurement is over
 		_ = os.RemoveAll(dir)
 	}
 	out, err := run(ctx, `exports=$("$0" start `+strings.Join(names, " ")+`) && eval "$exports" && env`)

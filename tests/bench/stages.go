@@ -11,12 +11,12 @@ import (
 	"strings"
 )
 
-// stage is a Go benchmark of one stage, and what it stands for.
-// times is how often it runs, for those that count events in thousands at a time.
+// stage is a Go benchmark of one stage with its name in the report. times is its -benchtime, for benchmarks that
+// process thousands of events at a time; "" is a second.
 type stage struct{ name, pkg, bench, times string }
 
-// stages of an event, in the order it meets them. Each benchmark counts in
-// events, or says how long one takes (ns/event, µs/event).
+// stages returns the stages of an event in order. Each benchmark has one event per operation, or reports ns/event or
+// µs/event.
 func stages() []stage {
 	return []stage{
 		{"read an event in one pass", "./internal/event", "Parse", ""},
@@ -37,7 +37,7 @@ func stages() []stage {
 	}
 }
 
-// stages: what each stage costs alone, by its Go benchmark.
+// stages measures each stage alone by its Go benchmark.
 func (b *bench) stages(ctx context.Context) error {
 	t := b.report.table("Each stage alone", "Go benchmarks on one goroutine or a few; wall time.", "stage", "µs per event",
 		"allocations per event", "bytes per event")
@@ -51,8 +51,8 @@ func (b *bench) stages(ctx context.Context) error {
 	return b.together(ctx)
 }
 
-// together: what dedupe, ledger, rollups and raw store cost of the processor on
-// the same backlog, each alone, and their sum.
+// together measures the CPU time of dedupe, ledger, rollups and raw store on the same backlog, each alone, and their
+// sum.
 func (b *bench) together(ctx context.Context) error {
 	t := b.report.table("Dedupe, ledger, rollups and raw store",
 		"A backlog of 20,000 devices, stored by 50,000 events, two or three of a device among them, as the shipped "+
@@ -66,7 +66,7 @@ func (b *bench) together(ctx context.Context) error {
 		{"its window, ledger and rollup, SQLite, synced", "./plugins/store/rollup", "Backlog", "40x"},
 		{"its row in Parquet, synced", "./plugins/store/raw", "Backlog", "40x"},
 	} {
-		r, err := b.stage(ctx, s, "GOGC=400") // as in weir
+		r, err := b.stage(ctx, s, "GOGC=400") // as weir sets it
 		if err != nil {
 			return err
 		}
@@ -98,10 +98,10 @@ func (b *bench) stage(ctx context.Context, s stage, env ...string) (c perEventCo
 
 type perEventCost struct {
 	ns, allocs, bytes float64
-	units             map[string]float64 // all that the benchmark reports
+	units             map[string]float64 // everything that the benchmark reports
 }
 
-// parseBenchmark reads the one result line that out must hold.
+// parseBenchmark parses the single result line in out.
 func parseBenchmark(out []byte) (c perEventCost, err error) {
 	lines := bufio.NewScanner(bytes.NewReader(out))
 	found := 0
@@ -123,7 +123,7 @@ func parseBenchmark(out []byte) (c perEventCost, err error) {
 		} else if us, ok := units["µs/event"]; ok {
 			c.ns = us * 1000
 		}
-		part := c.ns / units["ns/op"] // of an operation that one event is
+		part := c.ns / units["ns/op"] // share of one event in an operation
 		if events, ok := units["events/op"]; ok {
 			part = 1 / events
 		}

@@ -15,15 +15,14 @@ import (
 	"weir/internal/simulate"
 )
 
-// steadyLoad is a load that goes on: events a second, events a request,
-// connections.
+// steadyLoad is a constant load: events a second, events a request, connections.
 type steadyLoad struct{ rate, batch, connections int }
 
-// steadyLoads are those of the README. Devices that report on their own send one
-// event a request; what stands before many of them, ten or a hundred.
+// steadyLoads are the loads of the README. Devices that report directly send one event a request, gateways ten or a
+// hundred.
 const steadyLoads = "5000x1x500,5000x10x64,5000x100x32,15000x10x500"
 
-// parseLoads reads loads such as 5000x10x64,15000x10x500.
+// parseLoads parses loads such as 5000x10x64,15000x10x500.
 func parseLoads(list string) (loads []steadyLoad, err error) {
 	for _, text := range strings.Split(list, ",") {
 		var n [3]int
@@ -41,23 +40,23 @@ func parseLoads(list string) (loads []steadyLoad, err error) {
 	return loads, nil
 }
 
-// steadied is what a system took for a load, after all devices had been seen.
+// steadied is the cost of a load after all devices have been seen.
 type steadied struct {
 	*simulate.Summary
-	cpu, peak, rows float64 // µs an event, MiB, rows written an event
+	cpu, peak, rows float64 // µs per event, MiB, rows written per event
 	lag             int64
 	drained         float64 // seconds
 }
 
-// steady: all of weir beside the ingest stream alone, for devices as many as it
-// is built for, each load on fresh data.
+// steady measures all of weir and the ingest stream alone, with as many devices as weir is built for, each load on
+// fresh data.
 func (b *bench) steady(ctx context.Context) error {
 	alone, err := b.home("ingest", "api")
 	if err != nil {
 		return err
 	}
 	all := ""
-	if b.profile != "" { // the shipped streams, with the engine's debug endpoints
+	if b.profile != "" { // home enables the engine's debug endpoints
 		names, err := b.shipped()
 		if err != nil {
 			return err
@@ -93,8 +92,8 @@ func (b *bench) steady(ctx context.Context) error {
 	return nil
 }
 
-// steadyRun measures a system, "all" of weir or another, for some time after all
-// devices have been seen.
+// steadyRun measures a load after all devices have been seen. name is "all" for all streams, or another for ingest
+// alone.
 func (b *bench) steadyRun(ctx context.Context, name, home string, load steadyLoad, measured time.Duration) (*steadied,
 	error) {
 	s, err := b.up(ctx, home)
@@ -102,10 +101,10 @@ func (b *bench) steadyRun(ctx context.Context, name, home string, load steadyLoa
 		return nil, err
 	}
 	defer s.close()
-	warmup := 2 * time.Duration(b.devices) * time.Second / time.Duration(load.rate) // each device has been seen twice
+	warmup := 2 * time.Duration(b.devices) * time.Second / time.Duration(load.rate) // each device reports twice
 	if name == "all" {
-		// Its second window is open, and rows of the first are written. They are so in
-		// waves of a minute: that is the least to measure.
+		// The rollup rows of the first minute are written and the second window is open. Rows are written in waves of
+		// a minute, so a minute is the least to measure.
 		warmup = max(warmup, 80*time.Second)
 		measured = max(measured.Round(time.Minute), time.Minute)
 	}
@@ -125,7 +124,7 @@ func (b *bench) steadyRun(ctx context.Context, name, home string, load steadyLoa
 		done <- result{sum, err}
 	}()
 	select {
-	case r := <-done: // it cannot have been done
+	case r := <-done: // it still has to send the measured part
 		return nil, fmt.Errorf("the load ended before its time: %w", r.err)
 	case <-time.After(warmup):
 	}
@@ -169,11 +168,11 @@ func (b *bench) steadyRun(ctx context.Context, name, home string, load steadyLoa
 	return out, nil
 }
 
-// taken is what a system has done so far.
+// taken is what a system has processed so far.
 type taken struct {
 	usage
 	events int64   // in the log
-	rows   float64 // of minutes, written
+	rows   float64 // rollup rows written
 }
 
 func (s *system) take(ctx context.Context) (t taken, err error) {
@@ -189,7 +188,7 @@ func (s *system) take(ctx context.Context) (t taken, err error) {
 	return t, err
 }
 
-// metric sums the series of a name, 0 when there is none.
+// metric returns the sum over the series of a metric, 0 if there are none.
 func (s *system) metric(ctx context.Context, name string) (sum float64, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.ops+"/metrics", nil)
 	if err != nil {
@@ -222,7 +221,7 @@ func sumMetric(text, name string) (sum float64, err error) {
 	return sum, nil
 }
 
-// shipped are the names of all stream configs that 'weir up' runs.
+// shipped returns the names of all stream configs that 'weir up' runs.
 func (b *bench) shipped() (names []string, err error) {
 	files, err := filepath.Glob(filepath.Join(b.repo, "configs", "streams", "*.yaml"))
 	for _, f := range files {

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// sustain: what ingest alone takes at most, what a steady load costs it beside
-// that, and sixty per cent of the most, one event a request, by everything.
+// sustain measures the maximum rate of ingest alone, the cost of a steady load compared with that, and all streams at
+// 60 % of the maximum with one event a request.
 func (b *bench) sustain(ctx context.Context) error {
 	alone, err := b.home("ingest", "api")
 	if err != nil {
@@ -40,8 +40,8 @@ func (b *bench) sustain(ctx context.Context) error {
 	return nil
 }
 
-// fullAndSteady measures one process at full speed, then at 5,000 events/s, and
-// returns the events a second of the first.
+// fullAndSteady measures one process at full speed and then at 5,000 events/s, and returns the events a second at
+// full speed.
 func (b *bench) fullAndSteady(ctx context.Context, t *table, home string, batch, full, steady int) (float64, error) {
 	s, err := b.up(ctx, home)
 	if err != nil {

@@ -20,18 +20,18 @@ import (
 	"weir/internal/platform/kafka"
 )
 
-// system is a running 'weir up' on a directory of its own.
+// system is a running 'weir up' on a data directory.
 type system struct {
 	*process
 	data                     string
 	ingest, api, ops, broker string
 	key, adminKey            string
 	admin                    *kadm.Client
-	logEnv                   []string // where the log is and how to get in, for other processes
+	logEnv                   []string // address and credentials of the broker, for other processes
 }
 
-// up starts weir with the shipped streams, or with those of home, on a data
-// directory of its own.
+// up starts weir with the shipped streams, or those of home if it is not "", on a new data directory, and waits until
+// it is ready.
 func (b *bench) up(ctx context.Context, home string, env ...string) (*system, error) {
 	dir, err := os.MkdirTemp(b.scratch, "up-")
 	if err != nil {
@@ -40,7 +40,7 @@ func (b *bench) up(ctx context.Context, home string, env ...string) (*system, er
 	return b.upOn(ctx, filepath.Join(dir, "data"), home, env...)
 }
 
-// upOn is up on a data directory.
+// upOn is up on a given data directory.
 func (b *bench) upOn(ctx context.Context, data, home string, env ...string) (s *system, err error) {
 	dir := filepath.Dir(data)
 	s = &system{data: data}
@@ -73,8 +73,8 @@ func (b *bench) upOn(ctx context.Context, data, home string, env ...string) (s *
 	return s, nil
 }
 
-// fleetKey is the key of the devices; a fleet has two at most, so that it is kept
-// beside the data directory.
+// fleetKey returns the key of the devices. It is kept beside the data directory, because a fleet has at most two
+// keys.
 func (b *bench) fleetKey(data string) (string, error) {
 	path := filepath.Join(filepath.Dir(data), "bench.key")
 	if raw, err := os.ReadFile(path); err == nil {
@@ -89,7 +89,7 @@ func (b *bench) fleetKey(data string) (string, error) {
 	return key, os.WriteFile(path, []byte(key), 0o600)
 }
 
-// client is one of the embedded broker, with the password of the data directory.
+// client returns a client of the embedded broker, with the password of the data directory.
 func (s *system) client() (*kgo.Client, error) {
 	login, err := cli.DataDir(s.data).BrokerLogin()
 	if err != nil {
@@ -115,13 +115,13 @@ func freeAddresses(into ...*string) error {
 		if err != nil {
 			return err
 		}
-		defer l.Close() // all at once, so that no two are the same
+		defer l.Close() // only at the end, so that no two are the same
 		*a = l.Addr().String()
 	}
 	return nil
 }
 
-// lag is how many records of raw-events the slowest group has not committed.
+// lag returns how many records of raw-events the slowest group has not committed.
 func (s *system) lag(ctx context.Context, groups ...string) (int64, error) {
 	return s.lagOf(ctx, "raw-events", groups...)
 }
@@ -137,7 +137,7 @@ func (s *system) lagOf(ctx context.Context, topic string, groups ...string) (int
 	var worst int64
 	for _, group := range groups {
 		committed, err := s.admin.FetchOffsets(ctx, group)
-		if err != nil && !errors.Is(err, kerr.GroupIDNotFound) { // which has read nothing yet
+		if err != nil && !errors.Is(err, kerr.GroupIDNotFound) { // the group has not read anything yet
 			return 0, fmt.Errorf("reading the offsets of %s: %w", group, err)
 		}
 		var behind int64
@@ -153,7 +153,7 @@ func (s *system) lagOf(ctx context.Context, topic string, groups ...string) (int
 	return worst, nil
 }
 
-// settled waits until no group of those that run lags: ingest alone has none.
+// settled waits until no existing group lags. With ingest alone there are none.
 func (s *system) settled(ctx context.Context) error {
 	there, err := s.admin.ListGroups(ctx)
 	if err != nil {
@@ -172,10 +172,10 @@ func (s *system) settled(ctx context.Context) error {
 	return err
 }
 
-// drained says how a backlog went away.
+// drained is how fast a backlog was processed.
 type drained struct {
 	took time.Duration // until the last offset was committed
-	rate float64       // events a second between the first and the last tenth, 0 when there was little to see
+	rate float64       // events a second from 90 % to 10 % of the backlog, 0 if that was too fast to see
 }
 
 // drain waits until no group lags.
@@ -187,7 +187,7 @@ func (s *system) drainTopic(ctx context.Context, topic string, atMost time.Durat
 	err error) {
 	start := time.Now()
 	var first int64 = -1
-	var high, low time.Duration // when nine tenths were left, and one
+	var high, low time.Duration // times at 90 % and 10 % of the backlog
 	for {
 		lag, err := s.lagOf(ctx, topic, groups...)
 		if err != nil {

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// whole: ingest, dedupe, Parquet and one-minute rollups, by weir and by others,
-// with the same events at the same rate.
+// whole measures ingest, dedupe, Parquet and one-minute rollups together, by weir and by others, with the same events
+// at the same rate.
 func (b *bench) whole(ctx context.Context) error {
 	t := b.report.table("The whole of it beside its peers",
 		fmt.Sprintf("%s devices, 5,000 events/s in tens from 64 connections, by the same generator, taken in, made unique, "+
@@ -39,13 +39,12 @@ func (b *bench) whole(ctx context.Context) error {
 	return nil
 }
 
-// line is all that does the whole of the work: some processes, and how to know
-// that they are done.
+// line is a set of processes that does all of the work.
 type line struct {
 	name   string
 	url    string
 	key    string
-	broker *system // nil: none
+	broker *system // nil if it needs none
 	procs  []*process
 	done   func(context.Context) error
 }
@@ -70,8 +69,8 @@ func (l *line) usage() (sum usage, err error) {
 	return sum, nil
 }
 
-// runLine lets all devices pass, measures the load with what follows of it, and
-// writes the line's row. Those of the windows are done when their minute is.
+// runLine warms up with all devices, measures the load including the work that follows from it, and writes the line's
+// row.
 func (b *bench) runLine(ctx context.Context, t *table, l *line, base *float64) error {
 	load := poster{url: l.url, key: l.key, devices: b.devices, batch: 10, rate: 5000, connections: 64}
 	warmup := time.Duration(b.devices) * time.Second / time.Duration(load.rate)
@@ -103,7 +102,7 @@ func (b *bench) runLine(ctx context.Context, t *table, l *line, base *float64) e
 	return nil
 }
 
-// weirLine is the shipped ingest, raw and rollup streams in one process.
+// weirLine returns the shipped ingest, raw and rollup streams in one process.
 func (b *bench) weirLine(ctx context.Context) (*line, error) {
 	s, home, err := b.brokerAlone(ctx)
 	if err != nil {
@@ -140,7 +139,7 @@ func (l *line) start(ctx context.Context, b *bench, name string, c contender) er
 	return p.await(ctx, c.addr, "")
 }
 
-// upstreamLine is the engine's own parts, with its own settings of the runtime.
+// upstreamLine returns the engine's own components, with the runtime settings that upstream ships.
 func (b *bench) upstreamLine(ctx context.Context) (*line, error) {
 	s, home, err := b.brokerAlone(ctx)
 	if err != nil {
@@ -173,7 +172,7 @@ func (b *bench) upstreamLine(ctx context.Context) (*line, error) {
 	return l, nil
 }
 
-// telegrafLine is Telegraf, which is built into .cache where it is not there.
+// telegrafLine returns Telegraf, which is built into .cache if it is not there.
 func (b *bench) telegrafLine(ctx context.Context) (*line, error) {
 	binary := filepath.Join(b.repo, ".cache", "peer-telegraf", "telegraf")
 	peers := filepath.Join(b.repo, "tests", "bench", "peers", "telegraf")
@@ -199,7 +198,7 @@ func (b *bench) telegrafLine(ctx context.Context) (*line, error) {
 		l.close()
 		return nil, err
 	}
-	l.done = func(ctx context.Context) error { // its windows are those of the clock, and are written five seconds later
+	l.done = func(ctx context.Context) error { // its windows follow the clock and are written 5 s after their end
 		select {
 		case <-time.After(time.Until(time.Now().Truncate(time.Minute).Add(75 * time.Second))):
 			return written(filepath.Join(data, "rollups.json"), filepath.Join(data, "parquet"))
@@ -210,7 +209,7 @@ func (b *bench) telegrafLine(ctx context.Context) (*line, error) {
 	return l, nil
 }
 
-// written returns an error unless there is something in a file and in a folder.
+// written returns an error unless the file and the folder have contents.
 func written(file, dir string) error {
 	info, err := os.Stat(file)
 	if err != nil {
