@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs the config tests: every processor chain of the streams, and what the
-# templates make, with the engine's own test runner. usage: tests/configs.sh WEIR
+# Runs the config tests (every processor chain of the streams) with the engine's test runner, and lints the templates.
+# usage: tests/configs.sh WEIR
 set -euo pipefail
 cd "$(dirname "$0")/.."
 weir=$1

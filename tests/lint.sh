@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Lints every config, in both profiles. usage: tests/lint.sh WEIR
+# Lints every config, the streams with both profiles, and every recipe. usage: tests/lint.sh WEIR
 set -euo pipefail
 cd "$(dirname "$0")/.."
 weir=$1

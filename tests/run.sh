@@ -1,22 +1,20 @@
 #!/usr/bin/env bash
-# Everything that must hold. On a fresh machine it installs and starts what it
-# needs; without CI=true it uses the servers that are already named in the
-# environment (see tests/integration/servers.sh) and skips, with a printed
-# reason, what needs one that is not there.
+# All checks. With CI set, it installs and starts everything it needs on a fresh machine. Without, it uses the servers
+# that the environment names (see tests/integration/servers.sh) and skips tests that lack one, with a printed reason.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export GOFLAGS="${GOFLAGS:--buildvcs=false}"
 
 step() { printf '\n== %s\n' "$*"; }
 
-install_strace() { # proves what is synced, and when
+install_strace() { # for tests that check fsync calls
   command -v strace >/dev/null && return
   local root=""
   [ "$(id -u)" = 0 ] || root="sudo -n"
   $root apt-get update -qq && $root apt-get install -y -qq strace
 }
 
-# install_all fetches what the steps below need. What fails they try again, and say.
+# install_all downloads what the steps below need. A failure is ignored here: the steps try again, and report it.
 install_all() {
   tests/integration/servers.sh install || true
   install_strace || true
@@ -25,7 +23,7 @@ install_all() {
   tests/integration/venv.sh || true
 }
 
-if [ "${CI:-}" ]; then # downloads wait for others: beside the compiler
+if [ "${CI:-}" ]; then # downloads mostly wait for the network: in parallel with the compiler
   install_all >/dev/null 2>&1 </dev/null &
   installing=$!
   trap 'wait "$installing"' EXIT
@@ -43,8 +41,8 @@ if [ "${CI:-}" ]; then
 
   step "servers"
   wait "$installing" || true
-  WEIR_TEST_DIR=$(mktemp -d) # of this run: what an earlier one left behind is none of its business
-  chmod 755 "$WEIR_TEST_DIR" # PostgreSQL runs as a user of its own
+  WEIR_TEST_DIR=$(mktemp -d) # a new folder, without the servers of an earlier run
+  chmod 755 "$WEIR_TEST_DIR" # PostgreSQL runs as another user
   export WEIR_TEST_DIR
   trap 'tests/integration/servers.sh stop; rm -rf "$WEIR_TEST_DIR"' EXIT
   tests/integration/servers.sh start
@@ -64,22 +62,22 @@ if [ "${CI:-}" ]; then
 fi
 
 step "tests, with the race detector"
-# SQLite is C that was translated: nothing in it is weir's, and watching each of its
-# accesses takes twenty times as long as what it does. What calls it is watched.
+# SQLite is translated from C. Its code is not instrumented, which would make it twenty times slower; its callers are.
 race=(-race '-gcflags=modernc.org/...=-race=false -dwarf=false' -ldflags=-s)
-# These measure: one at a time. The others, two abreast: what takes longest begins first.
+# The packages in alone measure, so they run one at a time. Of the others two run at a time; reverse order starts the
+# longest first.
 scenarios=$(go list ./tests/scenarios)
 alone=$(go list ./internal/platform/exporter ./plugins/ingest/gate ./tests/bench)
 others=$(go list ./... | grep -vxF -e "$alone" -e "$scenarios" | sort -r)
 export WEIR_BINARY="$PWD/bin/weir"
 GOGC=off GOMEMLIMIT=1GiB go build "${race[@]}" ./...
 failed=
-# The laws read code and start nothing: the race detector would only make them slow.
+# The laws only read code: the race detector would slow them down for nothing.
 CGO_ENABLED=0 go test -run '^TestLaws_' ./plugins || failed=1
 go test "${race[@]}" -skip '^TestLaws_' -p 2 -timeout 30m $others || failed=1
 go test "${race[@]}" -p 1 -timeout 20m $alone || failed=1
-go test "${race[@]}" -parallel 3 -timeout 60m $scenarios || failed=1 # they wait more than they compute
-for module in collation gojson zstd; do # each takes another's name
+go test "${race[@]}" -parallel 3 -timeout 60m $scenarios || failed=1 # they mostly wait, so three run at a time
+for module in collation gojson zstd; do # modules that replace others
   (cd "internal/$module" && go test ./...) || failed=1
 done
 [ -z "$failed" ]

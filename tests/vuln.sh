@@ -1,10 +1,9 @@
 #!/usr/bin/env bash
-# Looks for known vulnerabilities in what weir calls, its dependencies and the
-# standard library of the Go that the image is built with (Dockerfile). It fails
-# for those that tests/vuln_allowed.txt does not name with a reason, and never
-# because something cannot be reached: then it says that it has not looked. The database is the module golang.org/x/vulndb, which
-# comes as every dependency does, or what WEIR_VULN_DB names (file:///… of a
-# folder with OSV files, or https://vuln.go.dev).
+# Searches for known vulnerabilities in the code that weir calls: its dependencies, and the standard library of the Go
+# version in the Dockerfile. It fails for vulnerabilities that tests/vuln_allowed.txt does not list with a reason. If
+# the tool or the database cannot be downloaded, it says that it has not searched, and succeeds. The database is the
+# module golang.org/x/vulndb, or what WEIR_VULN_DB names (file:///… of a folder with OSV files, or
+# https://vuln.go.dev).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tool=golang.org/x/vuln/cmd/govulncheck@v1.9.0
@@ -23,7 +22,7 @@ CGO_ENABLED=0 GOBIN="$scratch" go install "$tool" 2>"$scratch/errors" || skip "$
 db=${WEIR_VULN_DB:-}
 if [ -z "$db" ]; then
   dir=$(cd "$scratch" && go mod download -json golang.org/x/vulndb@latest 2>/dev/null | sed -n 's/^\t"Dir": "\(.*\)",*$/\1/p') || true
-  if [ ! -d "${dir:-}/data/osv" ]; then # an older one is better than none
+  if [ ! -d "${dir:-}/data/osv" ]; then # an older database from the module cache
     dir=$(ls -d "$(go env GOMODCACHE)"/golang.org/x/vulndb@* 2>/dev/null | sort | tail -1 || true)
   fi
   [ -d "${dir:-}/data/osv" ] || skip "no database: golang.org/x/vulndb cannot be had; name one in WEIR_VULN_DB"
@@ -33,7 +32,7 @@ echo "vulnerabilities: $release, database $db"
 
 code=0
 "$scratch/govulncheck" -db "$db" . >"$scratch/found" 2>"$scratch/errors" || code=$?
-if [ "$code" != 0 ] && [ "$code" != 3 ]; then # 3: it has found some
+if [ "$code" != 0 ] && [ "$code" != 3 ]; then # 3: vulnerabilities were found
   case $db in http*) skip "$db cannot be read: $(tail -1 "$scratch/errors")" ;; esac
   cat "$scratch/found" "$scratch/errors"
   exit 1
