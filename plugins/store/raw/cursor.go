@@ -14,12 +14,12 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// cursor reads the rows of one object that a query wants, in the object's
-// order: by device, time, delivery.
+// cursor reads the wanted rows of one object, in the object's order: by device,
+// time, delivery and id.
 type cursor struct {
 	file   *lake.File
 	want   *wanted
-	spans  []span // what is left to read
+	spans  []span // not read yet
 	rows   *lake.Rows
 	chunk  int // rows decoded at a time
 	batch  []Row
@@ -34,7 +34,7 @@ type span struct {
 	from, to int64
 }
 
-// openCursor opens an object and finds where in it the wanted rows can be. It
+// openCursor opens an object and finds out which of its rows the query may want. It
 // returns nil when there are none.
 func openCursor(ctx context.Context, s *lake.Store, o lake.Object, w *wanted, chunk int, stats *Stats) (*cursor,
 	error) {
@@ -49,7 +49,8 @@ func openCursor(ctx context.Context, s *lake.Store, o lake.Object, w *wanted, ch
 	return c, nil
 }
 
-// next returns the next row, nil at the end. A row stays valid.
+// next returns the next wanted row, or nil at the end. The row stays valid after
+// further calls.
 func (c *cursor) next() (*Row, error) {
 	for {
 		for c.at < len(c.batch) {
@@ -65,6 +66,8 @@ func (c *cursor) next() (*Row, error) {
 	}
 }
 
+// fill decodes the next chunk of rows into batch. It returns false at the end, and
+// ErrTooMany when the query may not decode that many rows.
 func (c *cursor) fill() (bool, error) {
 	for {
 		if c.rows == nil {
@@ -108,19 +111,19 @@ func (c *cursor) close() error {
 	return errors.Join(err, c.file.Close())
 }
 
-// wanted is a query within one slice of time: what to skip unread, and what to
-// pass over.
+// wanted is a query within one slice of time. It decides which row groups and pages
+// are skipped without reading them, and which decoded rows are passed over.
 type wanted struct {
-	from, to int64    // of the effective time, [from, to)
-	devices  []string // sorted; nil is all
+	from, to int64    // bounds of the effective time, [from, to)
+	devices  []string // sorted; nil: every device
 	fleet    string
 	metric   string
-	missed   string    // a look-up that failed
-	after    *Position // rows up to here are not wanted
-	left     *atomic.Int64
+	missed   string        // only rows for which this look-up failed
+	after    *Position     // only rows after this position
+	left     *atomic.Int64 // how many more rows may be decoded; nil: no bound
 }
 
-// row tells whether a row is wanted.
+// row reports whether a decoded row is wanted.
 func (w *wanted) row(r *Row) bool {
 	if r.At < w.from || r.At >= w.to || (w.fleet != "" && r.Fleet != w.fleet) {
 		return false
@@ -139,8 +142,8 @@ func (w *wanted) row(r *Row) bool {
 	return w.after == nil || w.after.before(r)
 }
 
-// spans finds the rows of a file that may be wanted, by the statistics of its
-// row groups, its bloom filters and its page index.
+// spans returns the runs of rows that may be wanted, by the statistics, bloom filters
+// and page indexes of the file's row groups.
 func (w *wanted) spans(f *lake.File, stats *Stats) ([]span, error) {
 	var out []span
 	for i, g := range f.RowGroups() {
@@ -167,8 +170,8 @@ func (w *wanted) spans(f *lake.File, stats *Stats) ([]span, error) {
 	return out, nil
 }
 
-// prune tells whether a row group has nothing that is wanted, and which of the
-// wanted devices it may have; nil is any.
+// prune reports whether a row group can be skipped. If not, devices are those of the
+// wanted devices that it may contain; nil means any device.
 func (w *wanted) prune(f *lake.File, group int, stats *Stats) (devices []string, skip bool, err error) {
 	chunks := f.RowGroups()[group].ColumnChunks()
 	lo, hi, ok := bounds(chunks[colTime])
@@ -207,6 +210,8 @@ func (w *wanted) prune(f *lake.File, group int, stats *Stats) (devices []string,
 	return devices, len(devices) == 0, nil
 }
 
+// bounds returns the least and the greatest value of an integer column chunk; ok is
+// false when the file has no statistics of it.
 func bounds(chunk parquet.ColumnChunk) (lo, hi int64, ok bool) {
 	a, b, ok := chunk.(*parquet.FileColumnChunk).Bounds()
 	if !ok || a.IsNull() || b.IsNull() {
@@ -215,13 +220,14 @@ func bounds(chunk parquet.ColumnChunk) (lo, hi int64, ok bool) {
 	return a.Int64(), b.Int64(), true
 }
 
+// outside reports whether the statistics of a text column chunk rule out s.
 func outside(chunk parquet.ColumnChunk, s string) bool {
 	lo, hi, ok := chunk.(*parquet.FileColumnChunk).Bounds()
 	return ok && !lo.IsNull() && !hi.IsNull() && (s < string(lo.ByteArray()) || s > string(hi.ByteArray()))
 }
 
-// pages finds the runs of rows whose pages may hold the devices, or follow the
-// position. Rows are sorted by device, so each device is one run.
+// pages returns the runs of rows in the pages that may contain the devices, or rows
+// after the position. Rows are sorted by device, so each device is one run.
 func (w *wanted) pages(group int, g parquet.RowGroup, chunk parquet.ColumnChunk, devices []string) ([]span, error) {
 	index, err := chunk.ColumnIndex()
 	if err != nil {
@@ -238,7 +244,7 @@ func (w *wanted) pages(group int, g parquet.RowGroup, chunk parquet.ColumnChunk,
 		}
 		return offsets.FirstRowIndex(page)
 	}
-	from := func(d string) int { // the first page that ends at d or behind
+	from := func(d string) int { // the first page whose last device is d or after d
 		return sort.Search(n, func(i int) bool { return string(index.MaxValue(i).ByteArray()) >= d })
 	}
 	low := 0

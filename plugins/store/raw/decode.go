@@ -10,6 +10,7 @@ import (
 	"weir/plugins/store/lake"
 )
 
+// textOf returns a text that shares the value's memory.
 func textOf(v parquet.Value) string { return rawjson.Alias(v.ByteArray()) }
 
 func payload(v parquet.Value) []byte {
@@ -19,7 +20,7 @@ func payload(v parquet.Value) []byte {
 	return v.ByteArray()
 }
 
-// decodeRows fills rows with what Rows.Next has just read, column by column.
+// decodeRows fills rows from the chunk that in.Next has just read, column by column.
 func decodeRows(in *lake.Rows, rows []Row) error {
 	for col := range columnCount {
 		if col == colMetric || col == colValue {
@@ -55,7 +56,8 @@ func decodeRows(in *lake.Rows, rows []Row) error {
 	return nil
 }
 
-// set sets what one flat column says. Rows begin zero, and null leaves them so.
+// set stores the value of one flat column. Rows start as zero values, and null leaves
+// the field as it is.
 func (r *Row) set(col int, v parquet.Value) (err error) {
 	if v.IsNull() {
 		return nil
@@ -106,7 +108,7 @@ func (r *Row) set(col int, v parquet.Value) (err error) {
 	return err
 }
 
-// finish sets what null columns stand for.
+// finish fills in what null columns stand for.
 func (r *Row) finish() {
 	if r.Record.Topic == "" {
 		r.Record = noRecord

@@ -11,8 +11,8 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// Size is what a query reads: about how many events, and the objects that it opens
-// for them, whole.
+// Size is an estimate of what a query reads: the number of events, and the number and
+// the total size of the objects that it opens.
 type Size struct {
 	Events  int64
 	Objects int64
@@ -24,9 +24,9 @@ func (s *Size) open(o lake.Object) {
 	s.Bytes += o.Size
 }
 
-// Estimate returns about how many events a query finds, from what the objects'
-// statistics, bloom filters and page indexes tell: no event is read. It is
-// rather too much than too little.
+// Estimate returns about how many events a query finds, from the statistics, bloom
+// filters and page indexes of the objects. It decodes no row. The number is rather too
+// high than too low, but an object that compaction replaces during the call is not counted.
 func (r *Reader) Estimate(ctx context.Context, q Query) (size Size, err error) {
 	objects, err := r.store.Objects(ctx, lake.Select{From: q.From, To: q.To})
 	if err != nil {
@@ -44,7 +44,7 @@ func (r *Reader) Estimate(ctx context.Context, q Query) (size Size, err error) {
 	}
 	for _, o := range objects {
 		c, err := openCursor(ctx, r.store, o, w, 1, &Stats{})
-		if errors.Is(err, lake.ErrNotFound) { // compaction put its rows elsewhere
+		if errors.Is(err, lake.ErrNotFound) { // compaction replaced it
 			continue
 		}
 		if err != nil {
@@ -64,9 +64,9 @@ func (r *Reader) Estimate(ctx context.Context, q Query) (size Size, err error) {
 	return size, nil
 }
 
-// EstimateAll returns about how many events of all fleets a range holds, by what
-// objects say of themselves: where one lies only in part in the range, its rows
-// count by the share of its time.
+// EstimateAll returns about how many events of all fleets a range holds, from the
+// footers of the objects. An object that lies only partly in the range counts in
+// proportion to the share of its time.
 func (r *Reader) EstimateAll(ctx context.Context, from, to time.Time) (size Size, err error) {
 	objects, err := r.store.Objects(ctx, lake.Select{From: from, To: to})
 	if err != nil {

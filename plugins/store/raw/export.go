@@ -8,7 +8,7 @@ import (
 	"net/url"
 )
 
-// Export is a query whose events are written out, as GET /v1/events gives them
+// Export is a query whose events are written to a stream, in the form of GET /v1/events
 // but without pages.
 type Export struct {
 	Query
@@ -17,10 +17,11 @@ type Export struct {
 	Limit  int    // 0 is all
 }
 
-// exportBuffer is how many bytes are written at a time.
+// exportBuffer is how many bytes are collected before they are written.
 const exportBuffer = 64 << 10
 
-// Export writes the events of the query.
+// Export writes the events of the query to w. After an error, w may have received some of
+// them.
 func (r *Reader) Export(ctx context.Context, e Export, w io.Writer) (Stats, error) {
 	p := page{request: &request{query: e.Query}}
 	v := url.Values{"fields": {e.Fields}, "format": {e.Format}}

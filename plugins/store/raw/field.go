@@ -8,16 +8,16 @@ import (
 	"weir/internal/platform/text"
 )
 
-// field is a member of an event as GET /v1/events gives it.
+// field is one member of an event in the answer of GET /v1/events.
 type field struct {
 	name   string
-	byHand bool // only when it is asked for
-	// append writes the JSON value, or nothing when the event has none.
+	byHand bool // only included when the request names it
+	// append appends the JSON value, or nothing when the event has none.
 	append func(b []byte, r *Row, metric string) ([]byte, error)
 }
 
-// fields lists what an answer can have, in order. What a device sent under
-// names that weir does not know is in "extra", so it can meet no name of ours.
+// fields lists what an answer can include, in order. Fields that no schema names are
+// nested in "extra", so what a device sends cannot collide with a name of ours.
 func fields() []field {
 	plain := func(name string, get func(*Row) string) field {
 		return field{name: name, append: func(b []byte, r *Row, _ string) ([]byte, error) {
@@ -81,7 +81,7 @@ func appendStamp(b []byte, micros int64) []byte {
 	return append(appendTimeText(append(b, '"'), time.UnixMicro(micros)), '"')
 }
 
-// appendList writes a comma-separated header as an array; nothing when empty.
+// appendList appends a comma-separated list as a JSON array; nothing when it is empty.
 func appendList(b []byte, items string) []byte {
 	if items == "" {
 		return b
@@ -96,7 +96,8 @@ func appendList(b []byte, items string) []byte {
 	return append(b, ']')
 }
 
-// appendMetrics writes the readings; only one when the query named it.
+// appendMetrics appends the readings as an object; only one of them when the query
+// names a metric.
 func appendMetrics(b []byte, r *Row, metric string) ([]byte, error) {
 	b = append(b, '{')
 	first := true

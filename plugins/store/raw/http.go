@@ -16,16 +16,16 @@ import (
 
 const (
 	queryTimeout = 30 * time.Second
-	queries      = 4       // requests that are answered at a time; others wait
-	pageBytes    = 8 << 20 // a page ends early when it is this large
+	queries      = 4       // requests answered at a time; others wait
+	pageBytes    = 8 << 20 // a page ends early once it is this large
 )
 
-// nextHeader carries the cursor of the next page where the body has no place
-// for it.
+// nextHeader carries the cursor of the next page: NDJSON and CSV have no place for it in
+// the body.
 const nextHeader = "Weir-Next-Cursor"
 
-// Handler answers GET /v1/events, for the fleet that apikey.Authenticator put
-// into the request. The clock is an argument for tests: time.Now.
+// Handler answers GET /v1/events for the fleet that apikey.Authenticator put into the
+// request. clock is time.Now, except in tests.
 func Handler(store *lake.Store, clock func() time.Time) http.Handler {
 	h := &handler{reader: NewReader(store), clock: clock, slots: make(chan struct{}, queries)}
 	mux := http.NewServeMux()
@@ -71,6 +71,7 @@ type page struct {
 	next  string
 }
 
+// add is the callback of the scan. It ends the scan when the page is full.
 func (p *page) add(r *Row) (err error) {
 	if p.count == p.limit || len(p.body) >= pageBytes {
 		p.next = p.cursor(p.last)
@@ -115,7 +116,7 @@ func (p *page) write(b []byte, r *Row, first bool) ([]byte, error) {
 	return b, nil
 }
 
-// line appends an event as a line of CSV: texts plain, objects as JSON.
+// line appends an event as a line of CSV: texts as they are, arrays and objects as JSON.
 func (p *page) line(b []byte, r *Row) ([]byte, error) {
 	cells := make([]string, len(p.fields))
 	for i, f := range p.fields {
@@ -135,7 +136,7 @@ func (p *page) line(b []byte, r *Row) ([]byte, error) {
 	return appendCSV(b, cells)
 }
 
-// head appends the first line of CSV.
+// head appends the header line of CSV.
 func (p *page) head(b []byte) ([]byte, error) {
 	names := make([]string, len(p.fields))
 	for i, f := range p.fields {
@@ -174,18 +175,18 @@ func (p *page) answer(w http.ResponseWriter) {
 		body = append(append(body, next...), '}', '\n')
 	case formatCSV:
 		head, err := p.head(nil)
-		if err != nil { // names of ours into memory
+		if err != nil { // cannot happen: constant names, written to memory
 			httpx.Cause(w, err)
 			httpx.Write(w, httpx.Problem{Type: "internal", Status: http.StatusInternalServerError, Title: "Internal error"})
 			return
 		}
 		body = append(head, p.body...)
 	}
-	_, _ = w.Write(body) // the client went away
+	_, _ = w.Write(body) // an error means that the client has gone
 }
 
-// failed answers a query that the store did not. The error's text may name
-// hosts and paths, so it stays out of the answer.
+// failed answers a request when the store could not be read. The error may name hosts and
+// paths, so it goes to the log and not into the answer.
 func failed(w http.ResponseWriter, r *http.Request, err error) {
 	p := httpx.Problem{Type: "store-unavailable", Status: http.StatusServiceUnavailable,
 		Title:  "The raw store does not answer",

@@ -17,35 +17,35 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// LaterFolder is the folder of the raw store that has what was found out about its
-// events later: events are not changed.
+// LaterFolder is the folder of the raw store for later facts: what look-ups returned when
+// they were repeated. The events themselves are never changed.
 const LaterFolder = "enriched"
 
-// Later is what a look-up, which had failed when its event came, said of it when it
-// was asked again.
+// Later is what a look-up that had failed when its event arrived returned when it was
+// repeated.
 type Later struct {
-	ID         [16]byte // of the event, with what says where that lies
+	ID         [16]byte // of the event; Fleet to Delivery say where that is stored
 	Fleet      string
 	Device     string
-	At         int64 // the time that the event counts at, microseconds since 1970
+	At         int64 // effective time of the event, microseconds since 1970
 	ReceivedAt int64 // 0 when unknown
 	Delivery   event.Coordinates
 
 	Lookup     string
 	Version    string // of the look-up
-	Facts      []byte // JSON object: what it wrote into the event
+	Facts      []byte // JSON object: what the look-up adds to the event
 	EnrichedAt int64  // microseconds since 1970
-	Job        string // that asked
+	Job        string // the job that repeated the look-up
 }
 
-// LaterOf makes the row of an event.
+// LaterOf returns a Later of an event, without a look-up. It shares no memory with the row.
 func LaterOf(r *Row) Later {
 	at := PositionOf(r)
 	return Later{ID: r.ID, Fleet: strings.Clone(r.Fleet), Device: at.Device, At: r.At, ReceivedAt: r.ReceivedAt,
 		Delivery: at.Delivery}
 }
 
-// laterLayout declares the columns, as layout does those of events.
+// laterLayout declares the columns, as layout does for events.
 type laterLayout struct {
 	EventID       [16]byte `parquet:"event_id,uuid,uncompressed"`
 	Fleet         string   `parquet:"fleet,dict"`
@@ -74,8 +74,8 @@ const (
 	laterJob
 )
 
-// laterTable is the layout of what was found out later. Its rows are in the order of
-// their events, so that the two are read side by side.
+// laterTable is the layout of later facts. Rows are in the order of their events, so that
+// both can be read in parallel.
 func laterTable() *lake.Table {
 	return &lake.Table{
 		Name:   "enriched/1",
@@ -90,11 +90,11 @@ func laterTable() *lake.Table {
 		Compare: func(a, b lake.Ref) int { return laterOf(a).compare(laterOf(b)) },
 		Same:    func(a, b lake.Ref) bool { return laterOf(a).same(laterOf(b)) },
 		At:      func(r lake.Ref) int64 { return r.Value(laterTime).Int64() },
-		Covers:  func(lake.Ref, *lake.Collector) {}, // no record of the log
+		Covers:  func(lake.Ref, *lake.Collector) {}, // a row stands for no record of the log
 	}
 }
 
-// LaterLifecycle is the store of what was found out later: it goes with its events.
+// LaterLifecycle is the store of later facts. They are deleted with their events.
 func LaterLifecycle() lifecycle.Kind {
 	return lake.Kept{Name: "enriched", Place: lifecycle.Raw, Below: LaterFolder, Table: laterTable(),
 		Counted: "enriched_rows", Keep: lifecycle.Keep{Place: lifecycle.Raw, Field: "keep"}}.Kind()
@@ -126,7 +126,7 @@ func (l *Later) value(dst []parquet.Value, col int) []parquet.Value {
 	return lake.RequiredText(dst, l.Job)
 }
 
-// laterOf reads a row; its texts are those of the object.
+// laterOf decodes a row. Its texts share the memory of the object.
 func laterOf[R interface{ Value(col int) parquet.Value }](r R) *Later {
 	l := &Later{Fleet: textOf(r.Value(laterFleet)), Device: textOf(r.Value(laterDevice)), At: r.Value(laterTime).Int64(),
 		Delivery: noRecord, Lookup: textOf(r.Value(laterLookup)), Version: textOf(r.Value(laterVersion)),
@@ -144,7 +144,7 @@ func laterOf[R interface{ Value(col int) parquet.Value }](r R) *Later {
 	return l
 }
 
-// own lets go of the object.
+// own replaces everything that shares the object's memory by copies.
 func (l *Later) own() *Later {
 	for _, text := range []*string{&l.Fleet, &l.Device, &l.Delivery.Topic, &l.Lookup, &l.Version, &l.Job} {
 		*text = strings.Clone(*text)
@@ -153,35 +153,36 @@ func (l *Later) own() *Later {
 	return l
 }
 
-// event is the row's event, as far as the order of events goes by it.
+// event returns a row with the fields that the order of events depends on.
 func (l *Later) event() *Row { return &Row{Device: l.Device, At: l.At, Delivery: l.Delivery, ID: l.ID} }
 
-// compare is the order of rows within an object: that of their events, then by
-// look-up, what was found first before.
+// compare is the order of rows within an object: the order of their events, then by
+// fleet and look-up, and the earliest result first.
 func (l *Later) compare(o *Later) int {
 	return cmp.Or(l.event().before(o.event()), strings.Compare(l.Fleet, o.Fleet), strings.Compare(l.Lookup, o.Lookup),
 		cmp.Compare(l.EnrichedAt, o.EnrichedAt))
 }
 
-// same tells whether two rows are of one look-up for one event: of what two processes
-// found, the first counts.
+// same reports whether two rows are results of one look-up for one event. When two
+// processes repeated the look-up, the earlier result counts.
 func (l *Later) same(o *Later) bool {
 	return l.ID == o.ID && l.Lookup == o.Lookup && l.Delivery == o.Delivery && l.Fleet == o.Fleet
 }
 
-// LaterWriter writes what was found out later. It is for one goroutine.
+// LaterWriter writes later facts. It is not safe for concurrent use.
 type LaterWriter struct {
 	memory *lake.Memory
 	table  *lake.Table
 }
 
-// NewLaterWriter makes a writer beside the events of a raw store.
+// NewLaterWriter returns a writer to the LaterFolder of a raw store.
 func NewLaterWriter(events *lake.Store) *LaterWriter {
 	return &LaterWriter{lake.NewMemory(events.Below(LaterFolder), time.Minute), laterTable()}
 }
 
-// Write writes rows, an object for each date. When it returns nil all are durable but
-// those it returns, whose events were erased. After an error some may be.
+// Write writes rows, one object per date. When it returns nil, all rows are durable
+// except those that it returns: their events were erased. After an error some rows may
+// be durable.
 func (w *LaterWriter) Write(ctx context.Context, rows []Later) (erased []Later, err error) {
 	now := time.Now()
 	if err := w.memory.Prepare(ctx, now, nil); err != nil {
@@ -213,7 +214,8 @@ func (w *LaterWriter) Write(ctx context.Context, rows []Later) (erased []Later, 
 	return erased, nil
 }
 
-// scanLater calls each with the rows of the events of a time, in the order of those.
+// scanLater calls each with the rows whose events count in [from, to), in the order of
+// those events.
 func scanLater(ctx context.Context, store *lake.Store, from, to time.Time, each func(*Later) error) error {
 	objects, err := store.Objects(ctx, lake.Select{From: from, To: to})
 	if err != nil {

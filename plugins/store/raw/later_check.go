@@ -13,21 +13,21 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// LaterSums are rows of what was found out later, by what is known of their events: Rows
-// is the sum of the five behind it.
+// LaterSums counts rows of later facts by what is known of their events. Rows is the sum
+// of the five fields after it.
 type LaterSums struct {
 	Rows      int64 `json:"rows"`
-	Right     int64 `json:"right"`    // of a stored event, for which the look-up had failed
-	Repeated  int64 `json:"repeated"` // another row of the event and the look-up was found before, and counts
-	Erased    int64 `json:"erased"`   // the event was erased; the row is about to go
-	Expired   int64 `json:"expired"`  // the event's time is over; the row is about to go
+	Right     int64 `json:"right"`    // the event is stored, and the look-up had failed for it
+	Repeated  int64 `json:"repeated"` // as Right, but a row compared just before it has the same event and look-up
+	Erased    int64 `json:"erased"`   // the event was erased; the row will be erased, too
+	Expired   int64 `json:"expired"`  // the event is older than the retention; the row will be deleted, too
 	Differing int64 `json:"differing"`
 
 	Unread      int               `json:"unread_objects"` // left for the next run
-	Differences []LaterDifference `json:"differences"`    // some of the rows that differ
+	Differences []LaterDifference `json:"differences"`    // at most differencesMost of the differing rows
 }
 
-// LaterDifference is a row that is not what it should be.
+// LaterDifference is a row that does not agree with the stored events.
 type LaterDifference struct {
 	EventID string `json:"event_id"`
 	Lookup  string `json:"lookup"`
@@ -35,12 +35,12 @@ type LaterDifference struct {
 	What    string `json:"what"`
 }
 
-// String says it in a sentence.
+// String describes the difference in a sentence.
 func (d LaterDifference) String() string {
 	return fmt.Sprintf("what the look-up %s said later of the event %s %s", d.Lookup, d.EventID, d.What)
 }
 
-// differencesMost bounds the rows that are named.
+// differencesMost bounds how many differing rows are listed.
 const differencesMost = 20
 
 func (s *LaterSums) add(o *LaterSums) {
@@ -60,24 +60,25 @@ func (s *LaterSums) differs(r *checkedRow, what string) {
 	}
 }
 
-// LaterCheck compares the rows of what was found out later with the events of the raw
-// store: each is of an event that is there, as the event is, and lies where readers look
-// for it. What it has read of objects it keeps for later runs, unless something differs:
-// objects do not change. It is not for concurrent use.
+// LaterCheck compares the rows of later facts with the events of the raw store: the event
+// of each row must be stored and agree with it, and the row must lie in the object in
+// which readers look for it. The result for an object is kept for later runs, because
+// objects do not change; an object with differences is read again. A LaterCheck is not
+// safe for concurrent use.
 type LaterCheck struct {
 	events *lake.Store
 	batch  int
-	known  map[string]*LaterSums // by object, of those that are there
+	known  map[string]*LaterSums // by object; only objects that still exist
 }
 
-// NewLaterCheck makes one for a raw store.
+// NewLaterCheck returns a check of a raw store.
 func NewLaterCheck(events *lake.Store) *LaterCheck {
 	return &LaterCheck{events: events, batch: pairRows, known: map[string]*LaterSums{}}
 }
 
-// Run reads the objects that no run has read, and those of which something differed, and
-// tells of all that there are. It begins with no other object when it has decoded so many
-// rows of events; 0 is no bound. It returns nil where nothing was found out later.
+// Run reads the objects that no earlier run has read, then those with differences, and
+// returns the sums over all objects. After it has decoded `most` rows of events it begins
+// no further object; 0 is no bound. It returns nil when there are no later facts.
 func (c *LaterCheck) Run(ctx context.Context, most int64) (*LaterSums, error) {
 	objects, err := c.events.Below(LaterFolder).Objects(ctx, lake.Select{})
 	if err != nil {
@@ -108,7 +109,7 @@ func (c *LaterCheck) Run(ctx context.Context, most int64) (*LaterSums, error) {
 			sums.Unread = max(0, len(todo)-i)
 			break
 		}
-		if err := p.object(ctx, o); err != nil && !errors.Is(err, lake.ErrNotFound) { // compacted meanwhile
+		if err := p.object(ctx, o); err != nil && !errors.Is(err, lake.ErrNotFound) { // compaction replaced it
 			return nil, err
 		}
 	}

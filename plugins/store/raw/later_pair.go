@@ -16,11 +16,11 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// Bounds of what is read at once.
+// Bounds of one run.
 const (
-	pairRows  = 2000                   // that are compared with their events together
-	dayRows   = 1_000_000              // of a day, to see whether its time is over
-	pairAgain = 500 * time.Millisecond // before what was not found is looked for once more
+	pairRows  = 2000                   // rows that are compared with their events together
+	dayRows   = 1_000_000              // rows decoded at most to find out whether a day is past its retention
+	pairAgain = 500 * time.Millisecond // pause before events that were not found are looked for again
 )
 
 // pairing is one run of a LaterCheck.
@@ -29,11 +29,11 @@ type pairing struct {
 	reader  *Reader
 	batch   int                   // rows that are compared together
 	sums    map[string]*LaterSums // by object
-	rows    []*checkedRow         // whose events were not looked for yet
-	missing []*checkedRow         // whose events were not found, and nothing says why
+	rows    []*checkedRow         // rows whose events were not looked for yet
+	missing []*checkedRow         // rows whose events were not found, for no known reason
 	decoded int64                 // rows of events
-	stones  *tombstone.Set        // nil: not read yet
-	days    map[fleetDay]int64    // when the earliest of its stored events was received
+	stones  *tombstone.Set        // nil until they are read
+	days    map[fleetDay]int64    // when the earliest stored event of a day was received; 0: none is stored
 }
 
 type fleetDay struct {
@@ -41,16 +41,16 @@ type fleetDay struct {
 	day   int64
 }
 
-// checkedRow is a row, and what became of the search for its event.
+// checkedRow is a row and the result of the search for its event.
 type checkedRow struct {
 	*Later
 	object string
 	found  bool   // its event is stored
-	failed bool   // and the look-up had failed for it
-	other  string // how the stored event of its id differs
+	failed bool   // the look-up had failed for the event
+	other  string // how a stored event with the same id differs
 }
 
-// eventKey is what a row says of its event.
+// eventKey is everything that a row says about its event.
 type eventKey struct {
 	id            [16]byte
 	fleet, device string
@@ -70,13 +70,13 @@ func newPairing(events *lake.Store, batch int) *pairing {
 		days: map[fleetDay]int64{}}
 }
 
-// rowAt is one row that was read.
+// rowAt is one row of the chunk that was read last.
 type rowAt struct {
 	rows *lake.Rows
 	i    int
 }
 
-// Value is null of a column that is not read.
+// Value returns null for a column that was not read.
 func (r rowAt) Value(col int) parquet.Value {
 	if column := r.rows.Column(col); r.i < len(column) {
 		return column[r.i]
@@ -84,7 +84,8 @@ func (r rowAt) Value(col int) parquet.Value {
 	return parquet.NullValue()
 }
 
-// object takes the rows of an object: of one that goes meanwhile, none.
+// object adds the rows of an object. When it fails, for example because compaction has
+// deleted the object, none of its rows are counted.
 func (p *pairing) object(ctx context.Context, o lake.Object) (err error) {
 	f, err := p.events.Below(LaterFolder).OpenFile(ctx, o.Blob)
 	if err != nil {
@@ -113,7 +114,8 @@ func (p *pairing) object(ctx context.Context, o lake.Object) (err error) {
 	return nil
 }
 
-// take takes the rows of a group behind the last one, and returns the new last.
+// take adds the rows of one row group. last is the row before the first of them, nil if
+// there is none; take returns the new last row.
 func (p *pairing) take(ctx context.Context, o lake.Object, rows *lake.Rows,
 	last *checkedRow) (_ *checkedRow, err error) {
 	defer func() { err = errors.Join(err, rows.Close()) }()
@@ -138,7 +140,7 @@ func (p *pairing) take(ctx context.Context, o lake.Object, rows *lake.Rows,
 			last = r
 		}
 		if len(p.rows) >= p.batch {
-			if err := p.pair(ctx); errors.Is(err, lake.ErrNotFound) { // of events: it is not this object that has gone
+			if err := p.pair(ctx); errors.Is(err, lake.ErrNotFound) { // an object of events has gone, not this one
 				return last, errors.New(err.Error())
 			} else if err != nil {
 				return last, err
@@ -147,7 +149,7 @@ func (p *pairing) take(ctx context.Context, o lake.Object, rows *lake.Rows,
 	}
 }
 
-// pair looks for the events of the rows, and tells of each what became of it.
+// pair looks for the events of the collected rows, and counts each row by the result.
 func (p *pairing) pair(ctx context.Context) error {
 	rows := p.rows
 	p.rows = nil
@@ -179,8 +181,8 @@ func (p *pairing) pair(ctx context.Context) error {
 	return nil
 }
 
-// finish looks for all that is left. A listing can miss what was being compacted, so what
-// was not found is looked for again.
+// finish compares the rows that are left. A listing can miss an object that is just being
+// compacted, so events that were not found are looked for once more.
 func (p *pairing) finish(ctx context.Context) error {
 	if err := p.pair(ctx); err != nil {
 		return err
@@ -208,7 +210,7 @@ func (p *pairing) finish(ctx context.Context) error {
 	return nil
 }
 
-// look notes of rows whether their events are stored, hour by hour.
+// look finds out of each row whether its event is stored, hour by hour.
 func (p *pairing) look(ctx context.Context, rows []*checkedRow) error {
 	hours := map[int64][]*checkedRow{}
 	for _, r := range rows {
@@ -242,7 +244,7 @@ func (p *pairing) look(ctx context.Context, rows []*checkedRow) error {
 	return nil
 }
 
-// unlike says how a stored event of the row's id is another one than the row says.
+// unlike describes how a stored event with the row's event id differs from the row.
 func (r *checkedRow) unlike(row *Row) string {
 	var parts []string
 	if row.Device != r.Device {
@@ -257,7 +259,8 @@ func (r *checkedRow) unlike(row *Row) string {
 	return strings.Join(parts, ", ")
 }
 
-// explain tells whether it is known why the event of a row is not stored, and counts it.
+// explain reports whether erasure or retention explains that the event of a row is not
+// stored, and counts the row if so.
 func (p *pairing) explain(ctx context.Context, r *checkedRow) (known bool, err error) {
 	if p.stones == nil {
 		if p.stones, err = p.events.Tombstones(ctx); err != nil {
@@ -307,7 +310,8 @@ func (p *pairing) kept(ctx context.Context, r *checkedRow) (bool, error) {
 	return earliest != 0 && (earliest < to.UnixMicro() || earliest <= received), nil
 }
 
-// received is when the event was received, as retention takes it.
+// received is the time that retention goes by: when the event was received, or its
+// effective time when that is unknown.
 func (r *Row) received() int64 {
 	if r.ReceivedAt != 0 {
 		return r.ReceivedAt

@@ -12,27 +12,29 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// Laters reads what was found out later beside a scan of events, in the order of that:
-// it holds what is of one event, and has some objects of one hour open, as a scan has.
+// Laters reads later facts in parallel with a scan of events, in the same order. It holds
+// the facts of one event in memory, and keeps some objects of one hour open, as a scan
+// does. It is not safe for concurrent use.
 type Laters struct {
 	ctx   context.Context
 	store *lake.Store
 	to    time.Time
 	next  func() (*Later, error, bool)
 	stop  func()
-	head  *Later // that comes next; nil at the end, and before the first
+	head  *Later // the next fact; nil at the end, and before the first is read
 	begun bool
-	tries int // to go on from one event
+	tries int // how often reading was restarted for one event
 }
 
-// NewLaters reads what was found out about the events of a raw store up to a time, zero
-// being no bound. It begins with the first event that it is asked for.
+// NewLaters reads the facts about the events of a raw store up to a time; zero is no
+// bound. Reading begins with the first event that Of is called for.
 func NewLaters(ctx context.Context, events *lake.Store, to time.Time) *Laters {
 	return &Laters{ctx: ctx, store: events.Below(LaterFolder), to: to}
 }
 
-// Of is what was found out about an event, one row a look-up. Events come in the order
-// of Position. Of one for which no look-up failed there is nothing, and nothing is read.
+// Of returns the facts about an event, one row per look-up. It must be called for events
+// in the order of Position. For an event without a failed look-up it returns nothing and
+// reads nothing.
 func (l *Laters) Of(r *Row) (found []*Later, err error) {
 	if r.EnrichFailed == "" {
 		return nil, nil
@@ -41,12 +43,12 @@ func (l *Laters) Of(r *Row) (found []*Later, err error) {
 		if found, err = l.of(r); !errors.Is(err, lake.ErrNotFound) || l.tries == replans {
 			break
 		}
-		// Compaction put rows elsewhere: look again, from this event on.
+		// Compaction replaced an object: restart from this event.
 		l.tries++
 		l.Close()
 	}
 	if err != nil {
-		l.Close() // who asks again has it read again
+		l.Close() // another call restarts
 		return nil, fmt.Errorf("reading what was found out later: %w", err)
 	}
 	l.tries = 0
@@ -94,13 +96,13 @@ func (l *Laters) advance() (err error) {
 	return err
 }
 
-// toward tells whether the row's event comes before r, is r, or comes behind it, in the
-// order of Position.
+// toward compares the row's event with r in the order of Position: negative when it comes
+// before r, zero when it is r, positive when it comes after r.
 func (l *Later) toward(r *Row) int {
 	return cmp.Or(cmp.Compare(hourOf(l.At), hourOf(r.At)), l.event().before(r))
 }
 
-// Close ends the reading. It may be called again.
+// Close ends the reading. It may be called more than once.
 func (l *Laters) Close() {
 	if l.stop != nil {
 		l.stop()
@@ -108,8 +110,8 @@ func (l *Laters) Close() {
 	l.begun, l.head, l.next, l.stop = false, nil, nil, nil
 }
 
-// appendLater writes what was found out about the event as an array; nothing when there
-// is nothing.
+// appendLater appends the later facts about the event as a JSON array; nothing when there
+// are none.
 func appendLater(b []byte, r *Row, _ string) ([]byte, error) {
 	if len(r.Later) == 0 {
 		return b, nil
@@ -124,7 +126,8 @@ func appendLater(b []byte, r *Row, _ string) ([]byte, error) {
 	return append(b, ']'), nil
 }
 
-// AppendJSON appends what the look-up said, by which version, when and for which job.
+// AppendJSON appends a JSON object: the look-up, its version, when and by which job it was
+// repeated, and the facts.
 func (l *Later) AppendJSON(b []byte) []byte {
 	b = rawjson.AppendString(append(b, `{"lookup":`...), l.Lookup)
 	b = rawjson.AppendString(append(b, `,"version":`...), l.Version)
@@ -133,11 +136,11 @@ func (l *Later) AppendJSON(b []byte) []byte {
 	return append(append(append(b, `,"facts":`...), l.Facts...), '}')
 }
 
-// laterField is the field of an event that has what was found out later.
+// laterField is the field of an event that holds the later facts.
 const laterField = "enriched_later"
 
-// beside scans as Scan does; where the fields ask for it, each event has what was found
-// out about it later.
+// beside scans as Scan does, and adds the later facts to each event when the requested
+// fields include them.
 func (r *Reader) beside(ctx context.Context, q *request, each func(*Row) error) (Stats, error) {
 	if !q.has(laterField) {
 		return r.Scan(ctx, q.query, each)

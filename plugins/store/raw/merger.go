@@ -5,7 +5,7 @@ import (
 	"errors"
 )
 
-// merger joins sorted cursors into one.
+// merger merges sorted cursors into one sorted sequence.
 type merger struct{ heads heads }
 
 // head is a cursor and its next row.
@@ -27,7 +27,7 @@ func (h *heads) Pop() any {
 	return last
 }
 
-// add takes over a cursor.
+// add adds a cursor, and is responsible for closing it, also after an error.
 func (m *merger) add(c *cursor) error {
 	row, err := c.next()
 	if row == nil || err != nil {
@@ -37,7 +37,7 @@ func (m *merger) add(c *cursor) error {
 	return nil
 }
 
-// next returns the least row of all, nil at the end.
+// next returns the least row of all cursors, or nil at the end.
 func (m *merger) next() (*Row, error) {
 	if len(m.heads) == 0 {
 		return nil, nil

@@ -12,21 +12,21 @@ import (
 // Sent is an event as its device sent it.
 type Sent struct {
 	Fleet string
-	At    time.Time // its effective time
+	At    time.Time // effective time
 	JSON  []byte
 }
 
 // newestBytes bounds the events that Newest returns.
 const newestBytes = 32 << 20
 
-// Newest reads backwards, a stretch of time at a time; each is longer than the
-// one before.
+// Newest reads backwards, one stretch of time after the other. The first has the length
+// newestFirst, each further one newestFactor times that of the one before.
 const newestFirst, newestFactor = 10 * time.Second, 6
 
-// Newest returns the newest events of a query that has an end and a beginning,
-// the newest first: so many, or fewer where there are no more, or they hold more
-// than 32 MiB. When the time of ctx is over it returns what it has found, and
-// whole is false.
+// Newest returns the newest events of a query, newest first. The query must have both
+// From and To. The result has up to `most` events, and fewer when the range has no more
+// or when they would exceed 32 MiB. When the deadline of ctx passes, Newest returns what it
+// has found so far, and whole is false.
 func (r *Reader) Newest(ctx context.Context, q Query, most int) (events []Sent, whole bool, err error) {
 	found := &newest{most: most}
 	for length, begin := newestFirst, q.From; begin.Before(q.To) && len(found.events) < most; length *= newestFactor {
@@ -49,10 +49,10 @@ func (r *Reader) Newest(ctx context.Context, q Query, most int) (events []Sent, 
 	return found.events, !late && err == nil, err
 }
 
-// newest is a heap of the newest events, the oldest of them on top.
+// newest is a heap of the newest events so far, the oldest of them on top.
 type newest struct {
 	most, bytes int
-	cut         bool // by the bound on bytes
+	cut         bool // events were left out because of the bound on bytes
 	events      []Sent
 }
 

@@ -21,20 +21,20 @@ type Query struct {
 	Devices  []string  // none is every device
 	Metric   string    // only events that have it; "" is all
 	Missed   string    // only events for which this look-up failed; "" is all
-	After    *Position // only events behind it in the order of reading
-	Since    time.Time // only events of objects that have some written since; zero is unbounded
-	Parallel int       // slices of time read at once; 0 is one per core
-	// Left is how many rows may be decoded still, wanted or not, and is counted down; nil
-	// is unbounded. Slices are read ahead.
+	After    *Position // only events after this position
+	Since    time.Time // skips objects that were written before; zero is unbounded
+	Parallel int       // hours read at once, at least two; 0 is one per core
+	// Left is how many more rows may be decoded, wanted or not; the scan counts it down, also
+	// for hours that it reads ahead. nil is unbounded.
 	Left *atomic.Int64
 }
 
-// ErrTooMany ends a scan that would decode more rows than it may.
+// ErrTooMany ends a scan that would decode more rows than Query.Left allows.
 var ErrTooMany = errors.New("the query reads more rows than it may")
 
-// Position is a place in the order in which events are read: by hour, device,
-// time, delivery, id. It means the same whatever objects the events lie in, so
-// it outlives compaction: it serves as a cursor and as a checkpoint.
+// Position is a place in the order in which events are read: by hour, device, time,
+// delivery, id. It does not depend on which objects hold the events, so it stays valid
+// after compaction. It serves as a cursor and as a checkpoint.
 type Position struct {
 	Device   string            `json:"d"`
 	At       int64             `json:"a"` // microseconds since 1970
@@ -42,30 +42,30 @@ type Position struct {
 	ID       [16]byte          `json:"i"`
 }
 
-// PositionOf returns a row's place.
+// PositionOf returns the position of a row. It shares no memory with the row.
 func PositionOf(r *Row) Position {
 	return Position{Device: strings.Clone(r.Device), At: r.At, ID: r.ID,
 		Delivery: event.Coordinates{Topic: strings.Clone(r.Delivery.Topic), Partition: r.Delivery.Partition,
 			Offset: r.Delivery.Offset}}
 }
 
-// before tells whether the row, of the position's hour, comes behind it.
+// before reports whether the row comes after the position. Both must be of one hour.
 func (p *Position) before(r *Row) bool {
 	at := Row{Device: p.Device, At: p.At, Delivery: p.Delivery, ID: p.ID}
 	return at.before(r) < 0
 }
 
-// Stats tells what a scan has read, and what it could skip.
+// Stats counts what a scan has read and what it has skipped.
 type Stats struct {
 	Objects        int64 // opened
-	DaysSkipped    int64 // by their folders' names
-	ObjectsSkipped int64 // by their own names, in the days that were listed
+	DaysSkipped    int64 // by the names of their folders
+	ObjectsSkipped int64 // by their own names, in the folders that were listed
 	Groups         int64 // row groups read
 	GroupsSkipped  int64 // by statistics or bloom filters
 	BloomSkipped   int64 // devices that a bloom filter ruled out
 	Rows           int64 // decoded
-	Repeats        int64 // rows of a delivery that was stored twice
-	Events         int64 // handed on
+	Repeats        int64 // rows left out because their delivery was stored twice
+	Events         int64 // passed to the callback
 }
 
 func (s *Stats) add(o Stats) {
@@ -89,13 +89,13 @@ type Reader struct {
 // NewReader makes a reader of a store.
 func NewReader(store *lake.Store) *Reader { return &Reader{store: store, fanIn: lake.FanIn} }
 
-// errStop ends a scan early, without error.
+// errStop is returned by a callback to end a scan early, without an error.
 var errStop = errors.New("stop")
 
-// Scan calls each with the events of the query, each once, in the order of
-// Position: hour by hour, within an hour by device and time. A row is valid
-// until each returns. Memory is bounded by the objects of an hour, not by the
-// query. Hours are read ahead in parallel.
+// Scan calls each with every event of the query, once, in the order of Position: hour by
+// hour, and within an hour by device and time. A row is valid until each returns. Hours
+// are read ahead in parallel; memory is bounded by the objects of those hours, not by the
+// query.
 func (r *Reader) Scan(ctx context.Context, q Query, each func(*Row) error) (Stats, error) {
 	var total Stats
 	devices := slices.Clone(q.Devices)
@@ -114,7 +114,7 @@ func (r *Reader) Scan(ctx context.Context, q Query, each func(*Row) error) (Stat
 		if refused != nil || !errors.Is(err, lake.ErrNotFound) || try == replans {
 			return total, err
 		}
-		// Compaction put an object's rows elsewhere: look again, from where we are.
+		// Compaction replaced an object: list the objects again, and go on after the last row.
 		if last != nil {
 			at := PositionOf(last)
 			q.After = &at
@@ -122,7 +122,7 @@ func (r *Reader) Scan(ctx context.Context, q Query, each func(*Row) error) (Stat
 	}
 }
 
-// replans is how often a scan looks for its objects anew.
+// replans is how often a scan lists its objects again.
 const replans = 5
 
 func (r *Reader) scan(ctx context.Context, q Query, each func(*Row) error) (Stats, error) {
@@ -144,7 +144,7 @@ func (r *Reader) scan(ctx context.Context, q Query, each func(*Row) error) (Stat
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	running := make(chan *slice, max(0, q.Parallel-2)) // one more is being drained, one waits to be
+	running := make(chan *slice, max(0, q.Parallel-2)) // one more is being drained, and one waits to be sent
 	go func() {
 		defer close(running)
 		for _, h := range hours {
@@ -161,7 +161,7 @@ func (r *Reader) scan(ctx context.Context, q Query, each func(*Row) error) (Stat
 			for _, row := range rows {
 				if err := each(row); errors.Is(err, errStop) {
 					cancel()
-					for range s.out { // until it has stopped, and its counts stand
+					for range s.out { // until it has ended and its counts are final
 					}
 					total.add(s.stats)
 					return total, nil
@@ -186,9 +186,10 @@ type slice struct {
 	stats Stats
 }
 
-// rowsAhead is how many rows are handed over at a time.
+// rowsAhead is how many rows are passed on at a time.
 const rowsAhead = 512
 
+// start reads an hour in a goroutine of its own, which ends with ctx.
 func (r *Reader) start(ctx context.Context, q Query, h hour) *slice {
 	s := &slice{out: make(chan []*Row, 4)}
 	go func() {
@@ -236,7 +237,7 @@ type hour struct {
 	objects  []lake.Object
 }
 
-// plan lists the hours that have objects, in order.
+// plan returns the hours that objects may have rows of, in order.
 func plan(objects []lake.Object, from, to time.Time) []hour {
 	by := map[int64]*hour{}
 	for _, o := range objects {
@@ -268,8 +269,8 @@ func plan(objects []lake.Object, from, to time.Time) []hour {
 	return out
 }
 
-// merge reads one hour: all its objects at once, each in its order, so that
-// rows of one delivery that lie in several objects meet and count once.
+// merge reads one hour: all its objects at once, each in its own order, so that copies of
+// a delivery that lie in several objects meet and count once.
 func (r *Reader) merge(ctx context.Context, q Query, h hour, stats *Stats, each func(*Row) error) (err error) {
 	w := &wanted{from: h.from, to: h.to, fleet: q.Fleet, metric: q.Metric, missed: q.Missed, left: q.Left}
 	if len(q.Devices) > 0 {

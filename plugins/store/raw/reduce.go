@@ -9,8 +9,8 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// reduce makes sure that the hour has few enough objects, and returns the store
-// they are in.
+// reduce makes sure that the hour does not have too many objects to open at once: it merges
+// them into a temporary store, which it returns. release deletes that.
 func (r *Reader) reduce(ctx context.Context, h *hour, w *wanted, stats *Stats) (store *lake.Store, release func(),
 	err error) {
 	if len(h.objects) > r.fanIn {
@@ -23,8 +23,7 @@ func (r *Reader) reduce(ctx context.Context, h *hour, w *wanted, stats *Stats) (
 	return store, release, err
 }
 
-// relevant returns the objects that statistics and bloom filters do not rule
-// out.
+// relevant returns the objects that statistics and bloom filters do not rule out.
 func (r *Reader) relevant(ctx context.Context, objects []lake.Object, w *wanted, stats *Stats) ([]lake.Object, error) {
 	var out []lake.Object
 	for _, o := range objects {
@@ -46,8 +45,8 @@ func (r *Reader) relevant(ctx context.Context, objects []lake.Object, w *wanted,
 	return out, nil
 }
 
-// ref tells whether a row is wanted, by its columns: what row tells of a
-// decoded one, but for the metric and the look-up.
+// ref reports by its columns whether an undecoded row may be wanted. It checks only the
+// fleet and the device; row checks the rest once the row is decoded.
 func (w *wanted) ref(r lake.Ref) bool {
 	if w.fleet != "" && textOf(r.Value(colFleet)) != w.fleet {
 		return false

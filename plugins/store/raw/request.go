@@ -16,7 +16,7 @@ import (
 const (
 	defaultLimit = 100
 	maxLimit     = 10_000
-	maxDevices   = 10_000 // a group; a URL holds some hundreds
+	maxDevices   = 10_000 // the devices of a group; a URL has room for some hundreds
 	defaultRange = time.Hour
 	maxRange     = 400 * 24 * time.Hour
 )
@@ -28,13 +28,13 @@ const (
 	formatCSV    = "text/csv"
 )
 
-// request is what GET /v1/events was asked for.
+// request is a parsed GET /v1/events.
 type request struct {
 	query  Query
 	fields []field
 	format string
 	limit  int
-	hash   uint32 // binds cursors to the parameters
+	hash   uint32 // of the parameters; a cursor is valid only with the same ones
 }
 
 func parseRequest(r *http.Request, now time.Time) (*request, *httpx.Problem) {
@@ -103,7 +103,7 @@ func (q *request) setFields(v url.Values) *httpx.Problem {
 	return nil
 }
 
-// has tells whether a field is to be answered.
+// has reports whether the answer includes a field.
 func (q *request) has(name string) bool {
 	return slices.ContainsFunc(q.fields, func(f field) bool { return f.name == name })
 }
@@ -143,7 +143,7 @@ func (q *request) resume(v url.Values) *httpx.Problem {
 	return bad
 }
 
-// cursor makes the opaque text from which the next page starts.
+// cursor returns the opaque text from which the next page starts.
 func (q *request) cursor(last Position) string {
 	return httpx.Cursor(last, q.query.From.UnixMicro(), q.query.To.UnixMicro(), q.hash)
 }
