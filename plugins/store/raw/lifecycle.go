@@ -5,7 +5,7 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// Lifecycle is the store of raw events.
+// Lifecycle describes the store of raw events for retention and erasure.
 func Lifecycle() lifecycle.Kind {
 	return lake.Kept{Name: "raw", Place: lifecycle.Raw, Table: Table(), Counted: "raw_rows",
 		Keep: lifecycle.Keep{Place: lifecycle.Raw, Field: "keep", Default: "2160h",

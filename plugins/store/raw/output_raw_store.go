@@ -1,5 +1,5 @@
-// Package raw keeps every event as a row of Parquet, by date, with the
-// coordinates of the record it came in, and answers queries for single events.
+// Package raw stores every event as a row of Parquet, by date, with the coordinates of
+// its record in the log, and answers queries for single events.
 package raw
 
 import (
@@ -62,7 +62,7 @@ output:
 `)
 }
 
-// Register adds the room's components.
+// Register registers the output raw_store.
 func Register(env *service.Environment) error {
 	return flow.Store{
 		Name: "raw_store", Spec: storeSpec(), Batching: rawFieldBatching, Is: "raw store", Up: "weir_raw_store_up",
@@ -73,7 +73,7 @@ func Register(env *service.Environment) error {
 	}.Register(env)
 }
 
-// output is raw_store.
+// output is the output raw_store.
 type output struct {
 	*lake.Sink
 	maxRows int
@@ -82,11 +82,11 @@ type output struct {
 	count   counters
 	now     func() time.Time
 
-	spare  atomic.Pointer[scratch] // for the next batch
-	forget *time.Timer             // drops it when no batch comes
+	spare  atomic.Pointer[scratch] // memory for the next batch
+	forget *time.Timer             // drops the spare memory when no batch comes
 }
 
-// spareFor is how long memory is kept for the next batch.
+// spareFor is how long unused memory is kept for the next batch.
 const spareFor = 30 * time.Second
 
 func newOutput(parsed *service.ParsedConfig, res *service.Resources) (*output, error) {
@@ -98,11 +98,11 @@ func newOutput(parsed *service.ParsedConfig, res *service.Resources) (*output, e
 	return o, conf.Checked(parsed, err)
 }
 
-// Connect opens the store and reads what was written to it within recall.
+// Connect opens the store and reads which records were stored within recall.
 func (o *output) Connect(ctx context.Context) error { return o.Sink.Connect(ctx, o.now()) }
 
-// Close releases the store. Every batch that WriteBatch returned nil for is
-// durable; nothing else is held.
+// Close releases the store. Every batch that WriteBatch returned nil for is durable;
+// there is nothing else to write.
 func (o *output) Close(context.Context) error {
 	o.Sink.Close()
 	o.forget.Stop()
@@ -112,17 +112,17 @@ func (o *output) Close(context.Context) error {
 type counters struct {
 	rows, duplicates, recognised, untargeted, erased, rejected, objects, bytes *service.MetricCounter
 
-	freshness *service.MetricTimer // a batch: since its oldest live event was received
+	freshness *service.MetricTimer // per batch: the time since its oldest live event was received
 }
 
 func newCounters(m *service.Metrics) counters {
 	return counters{
 		rows:       meter.Counter(m, "weir_raw_rows_total"),
 		duplicates: meter.Counter(m, "weir_raw_duplicates_total"), // proven by event_dedupe
-		recognised: meter.Counter(m, "weir_raw_recognised_total"), // stored before, skipped
-		untargeted: meter.Counter(m, "weir_raw_untargeted_total"), // of a replay, for others
+		recognised: meter.Counter(m, "weir_raw_recognised_total"), // stored before, therefore skipped
+		untargeted: meter.Counter(m, "weir_raw_untargeted_total"), // of a replay, for other stores
 		erased:     meter.Counter(m, "weir_raw_erased_total"),     // of a device or fleet that was erased since
-		rejected:   meter.Counter(m, "weir_raw_rejected_total"),   // no events
+		rejected:   meter.Counter(m, "weir_raw_rejected_total"),   // not events
 		objects:    meter.Counter(m, "weir_raw_objects_total"),
 		bytes:      meter.Counter(m, "weir_raw_written_bytes_total"),
 		freshness:  meter.Timer(m, "weir_raw_freshness_seconds"),

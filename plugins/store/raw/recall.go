@@ -11,21 +11,21 @@ import (
 	"weir/internal/event"
 )
 
-// identity is what an event is known by wherever it lies.
+// identity identifies an event, wherever it is stored.
 type identity struct {
 	fleet string
 	id    [16]byte
 }
 
-// among is where events of one day can be.
+// among bounds where the wanted events of one day can be.
 type among struct {
 	first, last int64 // of effective times, microseconds since 1970
 	devices     []string
 }
 
-// recall finds the rows of events that were first delivered in another log. Their
-// coordinates prove nothing: in today's log other records lie there, and those of
-// the old one may have rows or not. So the event's own identity decides.
+// recall looks for stored rows of events that were first delivered in another log. Their
+// coordinates prove nothing: in today's log other records have these coordinates, and a
+// record of the old log may or may not have a row. So the event's identity decides.
 func (w *writing) recall(ctx context.Context, batch service.MessageBatch) error {
 	wanted, days := map[identity]bool{}, map[int64]*among{}
 	for i, msg := range batch {
@@ -40,7 +40,7 @@ func (w *writing) recall(ctx context.Context, batch service.MessageBatch) error 
 		var r Row
 		e := &w.s.event
 		if event.Parse(raw, e) != nil {
-			continue // it is rejected when its turn comes
+			continue // add will reject it
 		}
 		r.fill(e, msg, at, w.receivedAt(msg))
 		wanted[identity{r.Fleet, r.ID}] = true

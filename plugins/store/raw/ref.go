@@ -7,8 +7,8 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// The functions below say of rows in their columns what Row's methods say of
-// decoded ones: what compaction needs.
+// The functions below do for rows in their columns what the methods of Row do for decoded
+// ones. Compaction uses them.
 
 func refAt(r lake.Ref) int64 {
 	if v := r.Value(colEffectiveTime); !v.IsNull() {

@@ -11,39 +11,39 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// Row is one event as it is stored: what its device sent and what weir knows
-// about it. Strings and slices share memory with what they were read from.
+// Row is one event as it is stored: what its device sent, and what weir knows about it.
+// Strings and slices share memory with what they were read from.
 type Row struct {
 	ID          [16]byte
 	Fleet       string
 	Device      string
 	Firmware    string
 	Time        int64  // the event's timestamp, microseconds since 1970
-	TimeText    string // as sent, when timeText(Time) is not the same; else ""
-	At          int64  // the time it counts at (event.At), microseconds since 1970
+	TimeText    string // as sent, when the column cannot give it back; else ""
+	At          int64  // the effective time (event.At), microseconds since 1970
 	ReceivedAt  int64  // microseconds since 1970; 0 when unknown
 	Schema      string
 	Flags       string
-	Metrics     []event.Metric // Raw is nil when it is read from a store
+	Metrics     []event.Metric // Raw is nil in rows that were read from a store
 	Diagnostics []byte         // JSON object, or nil
 	Extra       []byte         // JSON object of the fields that no schema names, or nil
-	AsSent      []byte         // JSON object of texts that the columns cannot give back, or nil
-	Unknown     string         // comma-separated metrics that the schema does not know
+	AsSent      []byte         // JSON object of texts that the typed columns cannot give back, or nil
+	Unknown     string         // metrics that the schema does not know, comma-separated
 	Record      event.Coordinates
-	Delivery    event.Coordinates // differs from Record for what was published again
-	// EnrichFailed are the look-ups, comma-separated, that failed for the event.
+	Delivery    event.Coordinates // differs from Record when the event was published again
+	// EnrichFailed lists the look-ups that failed for the event, comma-separated.
 	EnrichFailed string
-	// Enriched are the look-ups, comma-separated, that wrote into the event: NAME@VERSION.
+	// Enriched lists the look-ups that wrote into the event, comma-separated: NAME@VERSION.
 	Enriched string
-	// Later is what was found out about the event later, where a reader asked for it.
+	// Later holds the later facts about the event, if the reader asked for them.
 	Later []*Later
 }
 
 // noRecord stands for the coordinates of an event that came from no log.
 var noRecord = event.Coordinates{Partition: -1, Offset: -1}
 
-// fill makes the row of an event, its message, and where that lies in the log;
-// the zero time says that it is not known when it was received.
+// fill sets the row from an event, its message, and its place in the log. A zero received
+// time means that it is unknown when the event was received.
 func (r *Row) fill(e *event.Event, msg *service.Message, in *place, received time.Time) {
 	flags := event.Meta(msg, event.HeaderFlags)
 	known := !received.IsZero()
@@ -74,13 +74,13 @@ func (r *Row) fill(e *event.Event, msg *service.Message, in *place, received tim
 	}
 }
 
-// fieldsOf makes an object of fields, in memory of its own.
+// fieldsOf returns the fields as a JSON object, in memory of its own.
 func fieldsOf(fields []event.Field) []byte {
 	size := 2
 	for i := range fields {
 		size += len(`"":,`) + len(fields[i].Name) + len(fields[i].Raw)
 	}
-	b := append(make([]byte, 0, size), '{') // a name with escapes may need more
+	b := append(make([]byte, 0, size), '{') // names with escapes may need more
 	for i, f := range fields {
 		if i > 0 {
 			b = append(b, ',')
@@ -91,8 +91,9 @@ func fieldsOf(fields []event.Field) []byte {
 	return append(b, '}')
 }
 
-// asSent collects the texts that the typed columns would change: an event_id
-// in capitals, a metric with more digits than a double holds.
+// asSent returns a JSON object of the texts that the typed columns would change, such as
+// an event_id in capitals or a metric with more digits than a double holds; nil if there
+// are none.
 func asSent(e *event.Event) []byte {
 	var b []byte
 	if !isUUIDText(e.ID, e.UUID) {
@@ -125,8 +126,8 @@ func asSent(e *event.Event) []byte {
 	return b
 }
 
-// AppendJSON appends the event as its device sent it, up to the order of its
-// fields, white space and the way equal numbers are written.
+// AppendJSON appends the event as its device sent it, except for the order of fields,
+// white space, and the notation of numbers that are equal.
 func (r *Row) AppendJSON(b []byte) ([]byte, error) {
 	id, numbers, err := r.sent()
 	if err != nil {

@@ -12,9 +12,9 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// Spread returns the hours of an object's rows, each with the sum of hashes of their
-// deliveries: the same sum in whatever objects these rows lie. It reads times and
-// coordinates alone.
+// Spread returns the hours of an object's rows, each with the sum of the hashes of its
+// deliveries. The sum of an hour does not depend on how its rows are distributed over
+// objects. Spread reads only times and coordinates.
 func Spread(ctx context.Context, store *lake.Store, o lake.Object) (sums map[time.Time]uint64, err error) {
 	f, err := store.OpenFile(ctx, o.Blob)
 	if err != nil {

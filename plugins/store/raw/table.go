@@ -9,10 +9,10 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// layout declares the columns, in order, for people and programs that read the
-// files. JSON is encoded plain: DuckDB 1.4 checks a page of length-prefixed JSON
-// as one document, and refuses it. Columns may be added at the end; none is
-// renamed or given a new meaning without a new version of the table.
+// layout declares the columns, in order, for people and programs that read the files.
+// JSON is encoded plain: DuckDB 1.4 takes a page of length-prefixed JSON for one document,
+// and rejects it. Columns may be added at the end. Renaming one, or changing its meaning,
+// needs a new version of the table.
 type layout struct {
 	EventID       [16]byte           `parquet:"event_id,uuid,uncompressed"`
 	Fleet         string             `parquet:"fleet,dict"`
@@ -125,7 +125,8 @@ func (r *Row) value(dst []parquet.Value, col int) []parquet.Value {
 	return r.coordinate(dst, col)
 }
 
-// metric yields one side of the map: an empty map is one value of level 0.
+// metric appends one side of the map of metrics. An empty map is one null at definition
+// level 0.
 func (r *Row) metric(dst []parquet.Value, col int) []parquet.Value {
 	if len(r.Metrics) == 0 {
 		return append(dst, parquet.NullValue().Level(0, 0, col))
@@ -160,7 +161,8 @@ func (r *Row) coordinate(dst []parquet.Value, col int) []parquet.Value {
 	return lake.Optional(dst, parquet.ByteArrayValue(text), text != nil, colDelivery)
 }
 
-// before is the order of rows within an object.
+// before is the order of rows within an object, as a comparison: negative when r comes
+// before o, zero when they are equal, positive when r comes after o.
 func (r *Row) before(o *Row) int {
 	switch {
 	case r.Device != o.Device:
@@ -180,7 +182,7 @@ func (r *Row) before(o *Row) int {
 	return bytes.Compare(r.ID[:], o.ID[:])
 }
 
-// same tells whether two rows are one delivery of one event, stored twice.
+// same reports whether two rows are one delivery of one event, stored twice.
 func (r *Row) same(o *Row) bool {
 	return r.Delivery == o.Delivery && r.Delivery != noRecord && r.ID == o.ID && r.Fleet == o.Fleet
 }

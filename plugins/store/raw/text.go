@@ -12,7 +12,7 @@ import (
 	"weir/internal/platform/text"
 )
 
-// sent reads AsSent: the id, "" when the column has it, and the numbers.
+// sent decodes AsSent: the event id, "" when the column has it, and numbers by metric.
 func (r *Row) sent() (id string, numbers map[string]json.RawMessage, err error) {
 	if r.AsSent == nil {
 		return "", nil, nil
@@ -27,8 +27,8 @@ func (r *Row) sent() (id string, numbers map[string]json.RawMessage, err error) 
 	return texts.ID, texts.Metrics, nil
 }
 
-// appendTimeText writes a time the way most devices do: UTC, with no
-// fraction, or one of three, six or nine digits, whichever is enough.
+// appendTimeText appends a time in the form that most devices use: UTC, without a fraction
+// or with three, six or nine digits, as few as suffice.
 func appendTimeText(b []byte, t time.Time) []byte {
 	switch n := t.Nanosecond(); {
 	case n == 0:
@@ -41,11 +41,11 @@ func appendTimeText(b []byte, t time.Time) []byte {
 	return t.UTC().AppendFormat(b, "2006-01-02T15:04:05.000000000Z")
 }
 
-// isTimeText tells whether the column, in microseconds, gives the text back,
-// which t was read from: it is as appendTimeText writes it.
+// isTimeText reports whether the column, in microseconds, gives back the text that t was
+// parsed from, which is so when the text is as appendTimeText writes it.
 func isTimeText(text string, t time.Time) bool {
 	n := len(text)
-	if n < 20 || text[n-1] != 'Z' || text[10] != 'T' || text[17] == '6' { // 60: a leap second
+	if n < 20 || text[n-1] != 'Z' || text[10] != 'T' || text[17] == '6' { // second 60: a leap second
 		return false
 	}
 	switch nanos := t.Nanosecond(); n {
@@ -64,7 +64,7 @@ func isUUIDText(s string, id [16]byte) bool {
 	return string(text.AppendUUID(b[:0], id)) == s
 }
 
-// appendNumber writes a double with the fewest digits that give it back.
+// appendNumber appends a double with the fewest digits that parse to the same value.
 func appendNumber(b []byte, v float64) []byte {
 	if a := math.Abs(v); a != 0 && (a < 1e-6 || a >= 1e21) {
 		return strconv.AppendFloat(b, v, 'e', -1, 64)
@@ -72,10 +72,10 @@ func appendNumber(b []byte, v float64) []byte {
 	return strconv.AppendFloat(b, v, 'f', -1, 64)
 }
 
-// exact tells whether the double prints back as the number that was sent, the
-// same value if not the same text.
+// exact reports whether the double prints as the number that was sent: the same value,
+// though perhaps not the same text.
 func exact(raw []byte, v float64) bool {
-	if len(raw) <= 16 && !hasExponent(raw) { // at most 15 digits, or 16 and no sign or point
+	if len(raw) <= 16 && !hasExponent(raw) { // at most 15 digits, or 16 without sign and point
 		if len(raw) < 16 || raw[0] == '-' || bytes.IndexByte(raw, '.') >= 0 {
 			return true
 		}
@@ -95,8 +95,8 @@ func hasExponent(number []byte) bool {
 	return false
 }
 
-// decimal splits a JSON number into its significant digits d1d2… and the
-// exponent of 0.d1d2…; zero has no digits.
+// decimal splits a JSON number into its significant digits d1d2… and the exponent of
+// 0.d1d2…; zero has no digits.
 func decimal(raw []byte) (digits []byte, exp int) {
 	point := -1
 	i := 0
@@ -108,7 +108,7 @@ func decimal(raw []byte) (digits []byte, exp int) {
 			digits = append(digits, c)
 		case c == 'e' || c == 'E':
 			n, err := strconv.Atoi(rawjson.Alias(raw[i+1:]))
-			if err != nil { // an exponent of absurd length, of a zero
+			if err != nil { // an exponent too long for an int: the value is, or rounds to, zero
 				n = 0
 			}
 			exp = n

@@ -22,15 +22,15 @@ import (
 // uploads is how many objects of one batch are written at a time.
 const uploads = 8
 
-// scratch is the memory of one batch, used again by the next.
+// scratch is the memory of one batch, which the next one reuses.
 type scratch struct {
 	places  []place
-	event   event.Event // that is being read
+	event   event.Event // the one that is being read
 	rows    []Row
 	metrics metrics
 }
 
-// metrics are those of all rows of a batch, side by side.
+// metrics holds the metrics of all rows of a batch, in few pieces of memory.
 type metrics struct {
 	chunks [][]event.Metric
 	used   int
@@ -38,7 +38,7 @@ type metrics struct {
 
 const metricsChunk = 8192
 
-// keep returns a copy of an event's metrics, which is good until reset.
+// keep returns a copy of an event's metrics, which is valid until reset.
 func (m *metrics) keep(of []event.Metric) []event.Metric {
 	for ; m.used < len(m.chunks); m.used++ {
 		if c := m.chunks[m.used]; cap(c)-len(c) >= len(of) {
@@ -52,7 +52,7 @@ func (m *metrics) keep(of []event.Metric) []event.Metric {
 	return c[:len(c):len(c)]
 }
 
-// reset lets go of the messages' memory.
+// reset drops the references to the messages' memory.
 func (m *metrics) reset() {
 	for i, c := range m.chunks {
 		clear(c)
@@ -61,19 +61,19 @@ func (m *metrics) reset() {
 	m.used = 0
 }
 
-// place is where a message lies in the log.
+// place is where a message is in the log.
 type place struct {
 	record, delivery event.Coordinates
 	logged           bool
-	elsewhere        bool      // it was first delivered in another log than today's
-	again            time.Time // when it was published again, zero if it was not
+	elsewhere        bool      // first delivered in another log than the current one
+	again            time.Time // when it was published again; zero if it was not
 }
 
-// WriteBatch stores a batch. When it returns nil, every event of the batch is
-// durable in the store, was there before, or is recorded there as a duplicate.
-// After an error some of its objects may be durable: each describes itself, so
-// that the retry skips their records. A *service.BatchError names messages that
-// are no events; the others are stored.
+// WriteBatch stores a batch. When it returns nil, every event of the batch is durable in
+// the store, was there before, is recorded there as a duplicate or as erased, or is
+// replayed for other stores only. After an error some objects of the batch may be durable:
+// each lists the records that it covers, so the retry skips those. A *service.BatchError
+// names the messages that are not events; all others are stored.
 func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) error {
 	if o.Memory == nil {
 		return service.ErrNotConnected
@@ -121,26 +121,26 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) err
 	return w.rejections(batch)
 }
 
-// writing is one batch on its way.
+// writing is the state of one WriteBatch.
 type writing struct {
 	o        *output
 	now      time.Time
 	s        *scratch
 	stored   int
-	settled  lake.Collector // records without a row: duplicates, and what is erased
+	settled  lake.Collector // records without a row: duplicates and erased events
 	rejected map[int]error
 
 	tombstones *tombstone.Set
-	had        map[identity]event.Coordinates // events of older logs: the records that have rows of them
+	had        map[identity]event.Coordinates // events first delivered in older logs, and the records that have their rows
 
-	oldest       time.Time // received, of the live events that get a row
-	receivedText string    // of the event before
+	oldest       time.Time // when the oldest live event with a row was received
+	receivedText string    // the header of the previous event; received is its time
 	received     time.Time
 
 	duplicates, recognised, untargeted, erased int64
 }
 
-// receivedAt is event.ReceivedAt, for many events that came in one request.
+// receivedAt is event.ReceivedAt. It parses the time once for events of one request.
 func (w *writing) receivedAt(msg *service.Message) time.Time {
 	if at := event.Meta(msg, event.HeaderReceivedAt); at != w.receivedText {
 		w.received, _ = text.ParseTime(at)
@@ -155,7 +155,7 @@ func (w *writing) add(ctx context.Context, i int, msg *service.Message) error {
 	received := w.receivedAt(msg)
 	if logged {
 		since := received
-		if !at.again.IsZero() { // it was received long before this record was made of it
+		if !at.again.IsZero() { // published again, long after it was received
 			since = at.again
 		}
 		if w.o.Memory.Has(record, since) || record != delivery && w.o.Memory.Has(delivery, received) {
@@ -223,8 +223,8 @@ func (w *writing) add(ctx context.Context, i int, msg *service.Message) error {
 	return nil
 }
 
-// flush writes the rows, an object per date, and what has no row with one of
-// them, or in an object of its own when there is no row at all.
+// flush writes the rows, one object or more per date. Records without a row are listed in
+// the first object, or in an object of their own when there is no row at all.
 func (w *writing) flush(ctx context.Context) error {
 	groups := w.objects()
 	settled := w.settled.Coverage()
@@ -256,7 +256,7 @@ func (w *writing) put(ctx context.Context, name lake.Name, rows []*Row, coverage
 	return nil
 }
 
-// object is the rows of one object, of one date, and the records they stand for.
+// object is the rows of one object, all of one date, and the records they stand for.
 type object struct {
 	rows     []*Row
 	coverage lake.Coverage
@@ -271,6 +271,7 @@ func (o *object) name(now time.Time) lake.Name {
 	return lake.NewName(lake.DateFolder(from), now, from, time.UnixMicro(last))
 }
 
+// covered returns the records that rows stand for.
 func covered(rows []*Row) lake.Coverage {
 	var c lake.Collector
 	for _, r := range rows {
@@ -292,8 +293,8 @@ func day(micros int64) int64 {
 	return d
 }
 
-// objects returns the rows by date, each sorted as an object's rows are, and
-// cut to the most an object may hold.
+// objects returns the rows by date, sorted in the order of an object, and cut into objects
+// of at most maxRows rows.
 func (w *writing) objects() []*object {
 	rows := make([]*Row, w.stored)
 	for i := range rows {
@@ -303,7 +304,7 @@ func (w *writing) objects() []*object {
 	var out []*object
 	for _, rows := range by {
 		for _, rows := range narrow(rows) {
-			coverage := covered(rows) // in the order of the log: cheaper than sorted
+			coverage := covered(rows) // collected in the order of the log, which is cheaper than after sorting
 			rows = slices.CompactFunc(sorted(rows), (*Row).same)
 			if len(rows) <= w.o.maxRows {
 				out = append(out, &object{rows, coverage})
@@ -318,11 +319,11 @@ func (w *writing) objects() []*object {
 }
 
 const (
-	splitRows = 512 // fewer rows of a day stay together
-	hourShare = 8   // an hour with one in so many rows of the day has an object of its own
+	splitRows = 512 // a day with fewer rows stays together
+	hourShare = 8   // an hour with at least one in so many rows of the day gets its own object
 )
 
-// split groups rows, which come in runs of one group.
+// split groups rows. It is fast when rows of one group come in runs.
 func split(rows []*Row, group func(*Row) int64) map[int64][]*Row {
 	by := map[int64][]*Row{}
 	for from := 0; from < len(rows); {
@@ -340,10 +341,9 @@ func split(rows []*Row, group func(*Row) int64) map[int64][]*Row {
 	return by
 }
 
-// narrow splits the rows of a day so that stragglers do not stretch the span of
-// the object that has all the others, which every query of the hours between
-// would have to read: an object for each hour that has many, and one for the
-// rest.
+// narrow splits the rows of a day into an object for each hour that has many, and one for
+// the rest. Otherwise a few late rows would widen the time range of the large object, and
+// queries of all hours between would have to read it.
 func narrow(rows []*Row) [][]*Row {
 	if len(rows) < splitRows {
 		return [][]*Row{rows}
@@ -362,15 +362,15 @@ func narrow(rows []*Row) [][]*Row {
 	return slices.Collect(maps.Values(by))
 }
 
-// sorted orders rows as Row.before does: the devices, then each device's rows,
-// which come nearly in order.
+// sorted returns rows in the order of Row.before. It sorts the devices, and then each
+// device's rows, which nearly always are in order already.
 func sorted(rows []*Row) []*Row {
 	type device struct {
 		name string
-		at   int // where its next row goes; first, how many it has
+		at   int // first the number of its rows, then where its next row goes
 	}
 	var devices []device
-	number := make(map[string]int32, min(len(rows)/2, 1<<14)) // of people, nearly each is of another device
+	number := make(map[string]int32, min(len(rows)/2, 1<<14)) // with user events, nearly every row has another device
 	of := make([]int32, len(rows))
 	for i, r := range rows {
 		n, ok := number[r.Device]
@@ -435,8 +435,8 @@ func (o *output) scratch(n int) *scratch {
 	return s
 }
 
-// reuse lets go of the messages' memory, and keeps the scratch for the next batch:
-// some 35 MiB after one of 50,000 events.
+// reuse drops the references to the messages' memory, and keeps the scratch for the next
+// batch. After a batch of 50,000 events it is about 35 MiB.
 func (o *output) reuse(s *scratch) {
 	clear(s.event.Metrics[:cap(s.event.Metrics)])
 	clear(s.event.Extra[:cap(s.event.Extra)])
