@@ -2,31 +2,31 @@ package rollup
 
 import "math"
 
-// cache holds rows that batches may change again. It never holds what is not
-// committed: a failed batch drops the rows it touched.
+// cache holds rows that later batches may change again. It never holds uncommitted
+// changes: after a failed batch the rows that it touched are dropped.
 type cache struct {
 	rows  map[Key]*entry
-	lacks int64 // the newest minute of which it may lack a row that is stored
-	swept int64 // when trim looked through all of it last
+	lacks int64 // the newest minute of which a stored row may be missing in the cache
+	swept int64 // when trim last looked through all rows, Unix seconds
 }
 
 type entry struct {
 	row       *windowRow
-	batch     uint64 // the batch that touched it last
-	used      int64  // when that was, unix seconds
-	unwritten bool   // the stored row lacks something, since:
-	since     int64  // by the memory's clock
-	seq       int64  // the first entry of the journal that it lacks
+	batch     uint64 // the batch that last touched it
+	used      int64  // when that was, Unix seconds
+	unwritten bool   // the stored row lacks some of the events
+	since     int64  // since when, by memory.clock
+	seq       int64  // of the first journal entry that the stored row lacks
 }
 
 func newCache() *cache { return &cache{rows: make(map[Key]*entry), lacks: math.MaxInt64} }
 
 func (c *cache) get(key Key) *entry { return c.rows[key] }
 
-// whole tells whether a row of a minute that is not in the cache is nowhere.
+// whole reports whether a row of this minute that is not in the cache is not stored either.
 func (c *cache) whole(bucket int64) bool { return bucket > c.lacks }
 
-// begin puts a row of a window that has none, of one piece of memory with its entry.
+// begin adds a row for a window that has none. The row and its entry are one allocation.
 func (c *cache) begin(key Key) *entry {
 	both := &struct {
 		entry
@@ -51,18 +51,17 @@ func (c *cache) drop(e *entry) {
 }
 
 const (
-	// sweepEvery is how often rows that are of no more use are looked for, in
-	// seconds.
+	// sweepEvery is how often, in seconds, trim looks for rows that are no longer needed.
 	sweepEvery = 10
-	// coldAfter is how long a row is kept after its minute, or after its last
-	// event when that came later, in seconds: what comes after that reads the row.
+	// coldAfter is how long, in seconds, a row is kept after the end of its minute, or after
+	// its last event if that came later. A batch that needs it after that reads it again.
 	coldAfter = 20
 )
 
-// trim drops the rows whose time is over, and then, down to a size, any: which
-// ones is left to chance, so that of devices a little more than fit, a few are
-// read again and not all of them, one after the other. None is dropped that is
-// not written. It returns how many had to go for lack of room.
+// trim drops the rows that are no longer needed, and then, while there are more than size,
+// arbitrary ones: an order by age would evict exactly the rows that the next batches need
+// when slightly more devices send than fit. Rows that are not written yet stay. It returns
+// how many rows were evicted for lack of room.
 func (c *cache) trim(size int, now int64) (evicted int) {
 	if now-c.swept >= sweepEvery || now < c.swept {
 		c.swept = now

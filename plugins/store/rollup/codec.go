@@ -10,13 +10,13 @@ import (
 	"weir/internal/platform/sketch"
 )
 
-// The columns of a stored row; FORMAT.md describes them for people.
+// The columns of a stored row; FORMAT.md documents them.
 
-// stride is how many numbers `stats` holds per metric: count, sum, min, max,
-// m2, p50, p95, last, last_offset (microseconds since the bucket's start).
+// stride is how many numbers `stats` holds per metric: count, sum, min, max, m2, p50, p95,
+// last, and last_offset, in microseconds from the bucket's start.
 const stride = 9
 
-// detailVersion begins the `detail` blob.
+// detailVersion is the first byte of the `detail` blob.
 const detailVersion = 1
 
 var errCorrupt = errors.New("the row is damaged or of a newer format")
@@ -30,8 +30,8 @@ func (r *windowRow) appendStats(b []float64) []float64 {
 	return b
 }
 
-// appendDetail appends what only weir reads: the low halves of the sums, the
-// sum of squares and the sketch of each metric.
+// appendDetail appends what only weir reads: of each metric the low half of the sum, the sum
+// of squares, and the sketch.
 func (r *windowRow) appendDetail(b []byte) []byte {
 	b = append(b, detailVersion)
 	for _, m := range r.Metrics {
@@ -80,7 +80,7 @@ func (r *windowRow) decode(names []string, stats []float64, detail, ledger []byt
 	return nil
 }
 
-// decoder reads a detail blob; bad is set instead of reading past its end.
+// decoder reads binary data. Instead of reading past the end it sets bad.
 type decoder struct {
 	b   []byte
 	bad bool

@@ -11,30 +11,30 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// cold is where minutes lie that are moved out of the database: Parquet objects,
-// by day, that are never changed. A window is its row, or, where there is none,
-// what a published object has of it. So a row that is also in an object is the
-// newer one or the same, and moving has no moment at which a window is in neither
-// place, or counts twice:
+// cold reads minutes that were moved out of the database into Parquet objects. Each object
+// holds minutes of one day and is never changed. The state of a window is its row in the
+// database or, if there is none, what a published object has of it. A row that exists
+// beside an object is the same version or a newer one. At no moment of a move is a window
+// in neither place, or counted twice:
 //
-//   - an object is written, and published in the table rollup_cold, before the
-//     rows that it has are deleted, and of those only what is still of the version
-//     that it has;
-//   - who changes an old window, for a late event or a rebuild, reads it from its
-//     object and writes it as a row of the next version, while nobody can publish;
-//   - moving such rows later makes a new object of the old one and them.
+//   - an object is written and then published, in the table rollup_cold, before the rows
+//     in it are deleted; a row is deleted only if it still has the version that the object
+//     has;
+//   - a writer that changes an old window, for a late event or a rebuild, reads it from its
+//     object and writes it as a row of the next version, while nothing can be published;
+//   - when such rows are moved later, a new object is made of the old object and the rows.
 //
-// All of it happens beneath tx: whoever reads minutes there knows no difference.
+// All of this happens beneath tx: code that reads minutes through tx sees no difference.
 type cold struct {
 	mu    sync.Mutex
 	url   string
 	store *lake.Store
 }
 
-// coldKey is that of a database's objects beside it.
+// coldKey is the key under which sqldb.DB.Beside keeps the cold of a database.
 type coldKey struct{}
 
-// open returns the store of objects at a URL, for reading.
+// open returns the store of objects at a URL, opened for reading.
 func (c *cold) open(ctx context.Context, url string) (*lake.Store, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -45,11 +45,11 @@ func (c *cold) open(ctx context.Context, url string) (*lake.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.url, c.store = url, store // one that was open before is still read from
+	c.url, c.store = url, store // a store that was open before may still be in use, so it stays open
 	return store, nil
 }
 
-// base is a transaction of a database.
+// base is a transaction of one kind of database.
 type base interface {
 	writer
 	roller
@@ -57,26 +57,26 @@ type base interface {
 	reader
 	eraser
 	querier
-	// journal returns nil where there is none: where rows are as cheap.
+	// journal returns nil for a database without a journal.
 	journal() journal
 }
 
-// coldTx is a transaction that reads minutes wherever they are.
+// coldTx is a transaction that reads minutes from rows and from objects.
 type coldTx struct {
 	base
 	c     *cold
-	early *early // what was read before
+	early *early // what was read from objects before the transaction; may be nil
 }
 
 func (c *cold) over(t base) tx { return &coldTx{base: t, c: c} }
 
 func (t *coldTx) old() *coldTx { return t }
 
-// errMoved says that an object was replaced while it was to be read: what it had
-// is where the database says now.
+// errMoved says that an object was replaced while it was read. A new transaction finds
+// its windows.
 var errMoved = errors.New("old minutes were moved while they were read")
 
-// read hands on the windows of objects that are of wanted owners.
+// read passes the windows of the wanted owners in objects to fn.
 func (t *coldTx) read(ctx context.Context, objects []coldObject, want owners, fn func(*windowRow) error) error {
 	if len(objects) == 0 {
 		return nil
@@ -105,8 +105,8 @@ func (t *coldTx) read(ctx context.Context, objects []coldObject, want owners, fn
 	return nil
 }
 
-// load finds rows by their keys. What it finds in an object stays as it is there
-// until the transaction ends.
+// load finds rows by their keys. Windows that it finds in objects stay there until the
+// transaction ends, because it keeps others from publishing.
 func (t *coldTx) load(ctx context.Context, keys []Key) ([]*windowRow, error) {
 	rows, err := t.base.load(ctx, keys)
 	if err != nil || len(rows) == len(keys) {
@@ -121,7 +121,7 @@ func (t *coldTx) load(ctx context.Context, keys []Key) ([]*windowRow, error) {
 	if found, err := t.anyOf(ctx, days); err != nil || !found {
 		return rows, err
 	}
-	have := make(map[Key]bool, len(keys)) // true: in a row
+	have := make(map[Key]bool, len(keys)) // true: there is a row
 	for _, r := range rows {
 		have[r.Key] = true
 	}
@@ -155,8 +155,8 @@ func (t *coldTx) load(ctx context.Context, keys []Key) ([]*windowRow, error) {
 	return rows, nil
 }
 
-// joined hands on minutes of owners within [from, to): the rows that hot hands
-// on, and of what is published the windows that have no row.
+// joined passes the minutes of owners within [from, to) to fn: the rows that hot passes on,
+// and the windows of published objects that have no row.
 func (t *coldTx) joined(ctx context.Context, from, to int64, of owners, hot func(func(*windowRow) error) error,
 	fn func(*windowRow) error) error {
 	first := byDay.floor(max(from, math.MinInt64/2))
@@ -178,13 +178,13 @@ func (t *coldTx) joined(ctx context.Context, from, to int64, of owners, hot func
 	if err != nil {
 		return err
 	}
-	objects, err := t.objects(ctx, first, to, of) // after the rows: what is deleted is published
+	objects, err := t.objects(ctx, first, to, of) // listed after reading rows: a deleted row's object is published by then
 	if err != nil {
 		return err
 	}
 	for _, o := range objects {
 		if !days[o.Day] {
-			return fmt.Errorf("%w: %w", errConflict, errMoved) // rows of that day are not in rows
+			return fmt.Errorf("%w: %w", errConflict, errMoved) // hot did not note the rows of that day
 		}
 	}
 	of.From, of.To = from, to
@@ -221,7 +221,7 @@ func (t *coldTx) spans(ctx context.Context, res resolution, keys []Key, width in
 		return t.base.spans(ctx, res, keys, width, each)
 	}, func(r *windowRow) error {
 		if r.cold && !starts[Key{r.Fleet, r.Device, r.Bucket - mod(r.Bucket, width)}] {
-			return nil // of another hour of the device
+			return nil // another hour of the device
 		}
 		return fn(r)
 	})
@@ -235,13 +235,13 @@ func (t *coldTx) newest(ctx context.Context, fleet, device string, n int) ([]*wi
 	of := owners{Fleet: fleet, List: []owner{{fleet, device}}}
 	from := int64(math.MinInt64)
 	if len(rows) == n && n > 0 {
-		from = byDay.floor(rows[n-1].Bucket) // nothing older is among the n newest
+		from = byDay.floor(rows[n-1].Bucket) // no older window is among the n newest
 	}
 	objects, err := t.objects(ctx, from, math.MaxInt64, of)
 	if err != nil || len(objects) == 0 {
 		return rows, err
 	}
-	// What has moved was rolled: days tell which objects have something of the device.
+	// Only rolled minutes are moved, so rows of days tell which objects have windows of the device.
 	on := map[int64]bool{}
 	s := span{Fleet: fleet, Devices: []string{device}, From: objects[0].Day, To: objects[len(objects)-1].Day + byDay.Width}
 	if err := t.base.scan(ctx, byDay, s, func(r *windowRow) error { on[r.Bucket] = true; return nil }); err != nil {

@@ -10,19 +10,20 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// early is what objects have of some windows, read before the transaction that
-// wants it: a store of objects may take seconds, and others wait for what a
-// transaction locks. The transaction looks up which objects are published, as ever:
-// an object never changes, so what was read of it early is what it would read.
-// Of one that took its place meanwhile nothing was, and it reads that itself.
+// early holds windows that were read from objects before the transaction that needs them.
+// Reading objects may take seconds, and others wait for the locks of the transaction. The
+// transaction still looks up which objects are published. An object never changes, so what
+// was read early is what the transaction would read; an object that was published since
+// was not read early, and the transaction reads it itself.
 type early struct {
 	width   int64
 	starts  map[Key]bool
 	objects map[string][]*windowRow
 }
 
-// readEarly reads what objects have of windows that begin within width seconds from
-// keys. Those that a row has are left out when keys are whole minutes.
+// readEarly reads from objects the windows that begin within width seconds from each key.
+// For whole minutes it leaves out the windows that have rows. It returns nil when there is
+// nothing to read.
 func (s *Store) readEarly(ctx context.Context, keys []Key, width int64) (*early, error) {
 	if len(keys) == 0 {
 		return nil, nil
@@ -57,7 +58,7 @@ func (s *Store) readEarly(ctx context.Context, keys []Key, width int64) (*early,
 			return nil
 		})
 		if errors.Is(err, lake.ErrNotFound) {
-			continue // replaced: the transaction reads what took its place
+			continue // replaced; the transaction will read the new object
 		}
 		if err != nil {
 			return nil, err
@@ -67,7 +68,7 @@ func (s *Store) readEarly(ctx context.Context, keys []Key, width int64) (*early,
 	return e, nil
 }
 
-// wanted are the objects that may have windows of which there is no row.
+// wanted returns the objects that may have the windows, and the owners of the windows.
 func (t *coldTx) wanted(ctx context.Context, keys []Key, width int64) (objects []coldObject, of owners, err error) {
 	var days []int64
 	for _, k := range keys {
@@ -105,7 +106,7 @@ func (e *early) has(k Key) bool {
 	return e.starts[k]
 }
 
-// of returns what was read early if it was all of these windows.
+// of returns e if it has all of these windows, else nil.
 func (e *early) of(keys []Key, width int64) *early {
 	if e == nil || width != e.width || slices.ContainsFunc(keys, func(k Key) bool { return !e.starts[k] }) {
 		return nil
@@ -113,7 +114,8 @@ func (e *early) of(keys []Key, width int64) *early {
 	return e
 }
 
-// each hands on what was read early of an object; done is false when that was not.
+// each passes the early windows of an object to fn; done is false if the object was not
+// read early.
 func (e *early) each(o coldObject, want owners, fn func(*windowRow) error) (done bool, err error) {
 	if e == nil {
 		return false, nil
@@ -127,8 +129,8 @@ func (e *early) each(o coldObject, want owners, fn func(*windowRow) error) (done
 	return done, err
 }
 
-// oldOnes are the windows of a batch that may have been moved, and are not in
-// memory. Nothing moves before ledgersGone after its day.
+// oldOnes returns the windows of a batch that may have been moved and are not in memory.
+// A day is moved at the earliest when it ended ledgersGone ago.
 func (s *Store) oldOnes(windows []*Window, oldest int64, now time.Time) (keys []Key) {
 	before := byDay.floor(now.Add(-ledgersGone).Unix())
 	for _, w := range windows {

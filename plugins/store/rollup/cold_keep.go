@@ -9,7 +9,7 @@ import (
 	"weir/internal/lifecycle/tombstone"
 )
 
-// targetOwners are whose windows an erasure takes; "" is every device of a fleet.
+// targetOwners returns whose windows an erasure deletes; an empty device means the whole fleet.
 func targetOwners(fleet, device string) owners {
 	if device == "" {
 		return owners{Fleet: fleet}
@@ -17,9 +17,10 @@ func targetOwners(fleet, device string) owners {
 	return owners{Fleet: fleet, List: []owner{{fleet, device}}}
 }
 
-// erase writes the objects that have windows of the target anew without them, and
-// counts those that have no row: a row is counted when it is deleted. What a
-// crash left of objects goes, too.
+// erase replaces each object that has windows of the target by one without them, and counts
+// the windows that have no row; a window with a row is counted when the row is deleted. It
+// also deletes unpublished objects that a crash has left. held is called before each object;
+// its error stops the erasure.
 func (t *tier) erase(ctx context.Context, target tombstone.Target, held func() error) error {
 	if t.to == nil {
 		return nil
@@ -61,11 +62,11 @@ func rowless(ctx context.Context, t tx, keys []Key) (n int64, err error) {
 	return n, nil
 }
 
-// countOld counts the windows of a device, or, for "", of a fleet, that are in
-// objects alone.
+// countOld counts the windows of a device, or of a fleet if device is empty, that are only
+// in objects.
 func (s *Store) countOld(ctx context.Context, fleet, device string) (n int64, err error) {
 	of := targetOwners(fleet, device)
-	err = s.view(ctx, span{}, func(t tx) error { // who counts has written what is to be counted
+	err = s.view(ctx, span{}, func(t tx) error { // the caller has written all rows before
 		objects, err := t.old().objects(ctx, all.From, all.To, of)
 		if err != nil {
 			return err
@@ -92,8 +93,8 @@ func (s *Store) countOld(ctx context.Context, fleet, device string) (n int64, er
 	return n, nil
 }
 
-// dropObjects deletes objects of days before a cutoff; one that has windows of a
-// held fleet is written anew with those alone.
+// dropObjects deletes the objects of days before the cutoff. An object with windows of held
+// fleets is replaced by one that has only those.
 func (s *Store) dropObjects(ctx context.Context, p expire.Pass, cutoff int64, removed *expire.Removed) error {
 	if p.DryRun {
 		return s.foreseeObjects(ctx, p, cutoff, removed)
@@ -143,8 +144,8 @@ func (t *tier) drop(ctx context.Context, p expire.Pass, cutoff int64, removed *e
 	return nil
 }
 
-// doubled counts the windows of an object that are rows, too, and are counted when
-// those are deleted or kept: of fleets that are not held, and of those that are.
+// doubled counts the windows of an object that also have a row, and are therefore counted
+// with the rows: going are those of fleets that are not held, staying those of held ones.
 func (t *coldTx) doubled(ctx context.Context, o coldObject, held []string) (going, staying int64, err error) {
 	keys, err := t.beside(ctx, o)
 	if err != nil || len(keys) == 0 {
@@ -168,12 +169,12 @@ func (t *coldTx) doubled(ctx context.Context, o coldObject, held []string) (goin
 	return going, staying, err
 }
 
-// meets tells whether an object may have windows of one of some fleets.
+// meets reports whether an object may have windows of one of the fleets.
 func (o coldObject) meets(fleets []string) bool {
 	return slices.ContainsFunc(fleets, func(f string) bool { return owners{Fleet: f}.meets(o.within) })
 }
 
-// foreseeObjects counts what dropObjects would do.
+// foreseeObjects counts what dropObjects would delete and keep.
 func (s *Store) foreseeObjects(ctx context.Context, p expire.Pass, cutoff int64, removed *expire.Removed) error {
 	held, err := p.Fleets(ctx)
 	if err != nil {

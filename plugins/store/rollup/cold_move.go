@@ -14,25 +14,24 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// mover moves old minutes out of the database.
+// mover moves old minutes from the database to objects.
 type mover struct {
-	url   string        // where to
-	hot   time.Duration // how old a minute is when it goes
-	every time.Duration // how long after one look the next begins
-	rest  time.Duration // how long an object stays before later rows of its owners go into it
-	most  time.Duration // how long moving has the tier at a time: an erasure waits for it
-	swept bool          // what a crash has left is deleted
+	url   string        // of the store of objects
+	hot   time.Duration // the age from which minutes are moved
+	every time.Duration // the interval between passes
+	rest  time.Duration // how old an object must be before later rows of its owners are merged into it
+	most  time.Duration // how long one pass holds the tier at most; an erasure may wait that long
+	swept bool          // unpublished objects that a crash has left were deleted
 }
 
-// ledgersGone is how long after hot a day waits for the ledgers of its last
-// minutes to be dropped, so that it goes in one piece.
+// ledgersGone is how long, beyond hot, the move of a day waits for the ledgers of its last
+// minutes to be dropped, so that the day moves as a whole.
 const ledgersGone = 6 * time.Hour
 
-// fromAlways is before every event: the year -2000 and something, which every
-// database knows.
+// fromAlways is a time before every event that every database can represent: about 1990 BC.
 const fromAlways = -125_000_000_000
 
-// lasts refuses a place that ends with the process.
+// lasts rejects a URL whose store ends with the process.
 func (m *mover) lasts() error {
 	if strings.HasPrefix(m.url, "mem:") {
 		return errors.New("mem:// forgets what is moved there: expected file:// or s3://, or nothing")
@@ -40,14 +39,14 @@ func (m *mover) lasts() error {
 	return nil
 }
 
-// ownersOfObject is of how many owners an object is made.
+// ownersOfObject is how many owners an object has when it is made.
 const ownersOfObject = 256
 
-// move moves the minutes of the days that ended before hot, as far as their
-// ledgers were dropped and their hours are closed: until then they stay, and so do
-// those of a fleet that is held. It returns how many windows it moved, none when another process is at
-// it. more tells that it stopped before all was moved, so that others get at what
-// is moved. It may stop anywhere and be run again.
+// move moves the minutes of the days that ended before hot. Windows that still have a
+// ledger, which includes those of held fleets, and windows of hours that are not closed
+// stay rows. It returns how many windows it moved; none when another process is moving.
+// more means that it stopped after m.most, so that others can take the tier. move may stop
+// anywhere and be run again.
 func (s *Store) move(ctx context.Context, m *mover, now time.Time) (moved int64, more bool, err error) {
 	before := byDay.floor(now.Add(-m.hot - ledgersGone).Unix())
 	begins := int64(0)
@@ -59,7 +58,7 @@ func (s *Store) move(ctx context.Context, m *mover, now time.Time) (moved int64,
 	if err != nil {
 		return 0, false, err
 	}
-	if !found { // they may have moved with their directory: readers go by what is noted
+	if !found { // the objects may have moved to another place, which is noted for readers
 		if have, err := s.oldURL(ctx); err != nil || have == "" {
 			return 0, false, err
 		}
@@ -108,8 +107,8 @@ func (s *Store) firstSealed(ctx context.Context, from, before int64) (bucket int
 	return bucket, found, err
 }
 
-// shrink gives back the space of minutes that were all moved, where deleting them
-// does not.
+// shrink drops PostgreSQL partitions all of whose minutes were moved: deleting rows does not
+// return their space.
 func (s *Store) shrink(ctx context.Context, m *mover, now time.Time) error {
 	pg, ok := s.backend.(*postgres)
 	if !ok {
@@ -127,11 +126,11 @@ func (s *Store) shrink(ctx context.Context, m *mover, now time.Time) error {
 	return nil
 }
 
-// place notes where old minutes are to be: every reader goes by it. It may be
-// another place than before when the objects are there. Nobody publishes meanwhile:
-// what is somewhere else is at the new place, or the old one stays.
+// place records in the database where old minutes are stored; every reader goes by that. A
+// new place is accepted only if all published objects are there already. Nothing is
+// published meanwhile. On an error the old place stays.
 func (s *Store) place(ctx context.Context, url string) (err error) {
-	if strings.HasPrefix(url, "file://") { // whatever directory a reader works in
+	if strings.HasPrefix(url, "file://") { // absolute, because readers may have other working directories
 		dir, err := storeurl.Path(url)
 		if err == nil {
 			dir, err = filepath.Abs(dir)
@@ -141,7 +140,7 @@ func (s *Store) place(ctx context.Context, url string) (err error) {
 		}
 		url = lake.FileURL(dir)
 	}
-	made, err := lake.Open(ctx, url) // makes the directory
+	made, err := lake.Open(ctx, url) // creates the directory
 	if err != nil {
 		return err
 	}
@@ -182,8 +181,8 @@ func (t *tier) place(ctx context.Context, url string, made *lake.Store) error {
 	})
 }
 
-// noneThere returns an error if a store has old minutes: they are another
-// database's, which was lost or replaced, and sweep would delete them.
+// noneThere returns an error if a store already has old minutes: they belong to another
+// database, which was lost or replaced, and sweep would delete them.
 func noneThere(ctx context.Context, store *lake.Store) error {
 	list, err := store.Folder(ctx, coldFolder)
 	if err != nil || len(list) == 0 {
@@ -215,8 +214,8 @@ func allThere(ctx context.Context, store *lake.Store, objects []coldObject) erro
 	return nil
 }
 
-// moveDay moves what a day has in rows without a ledger, but not into objects that
-// were written after a time, and begins nothing after end, when there is more.
+// moveDay moves the rows of a day that have no ledger, except into objects that were written
+// after rested. After end it starts no further object, and returns more if some are left.
 func (t *tier) moveDay(ctx context.Context, day int64, rested, end time.Time) (moved int64, more bool, err error) {
 	devices, err := t.devices(ctx, day)
 	if err != nil {
@@ -246,9 +245,9 @@ func (t *tier) moveDay(ctx context.Context, day int64, rested, end time.Time) (m
 	return moved, false, nil
 }
 
-// portion returns how many of the owners, which are sorted, go into one object,
-// and into which; one without a key is a new one. No two objects of a day
-// overlap, so that one window is in one at most.
+// portion returns the object that the first of the sorted owners belongs to, and how many
+// owners from the first on go into it. An object without a key is to be made. Objects of a
+// day never overlap, so a window is in at most one of them.
 func portion(devices []owner, objects []coldObject) (into coldObject, n int) {
 	in := func(o owner) int {
 		return slices.IndexFunc(objects, func(c coldObject) bool { return c.has(o) })
@@ -267,8 +266,8 @@ func portion(devices []owner, objects []coldObject) (into coldObject, n int) {
 	return into, n
 }
 
-// unrolled are the hours that are not closed: rolling them looks for the devices
-// that have rows, so their minutes stay rows.
+// unrolled returns the hours that are not closed. Rolling an hour lists the devices that
+// have rows in it, so their minutes must stay rows.
 func unrolled(ctx context.Context, t tx) (map[int64]bool, error) {
 	list, err := t.unclosed(ctx)
 	hours := make(map[int64]bool, len(list))
@@ -278,7 +277,7 @@ func unrolled(ctx context.Context, t tx) (map[int64]bool, error) {
 	return hours, err
 }
 
-// devices lists who has rows of a day that may move, in order.
+// devices returns, sorted, the owners of the rows of a day that can be moved.
 func (t *tier) devices(ctx context.Context, day int64) (list []owner, err error) {
 	known := map[owner]bool{}
 	for hour := day; hour < day+byDay.Width; hour += byHour.Width {
@@ -304,8 +303,9 @@ func (t *tier) devices(ctx context.Context, day int64) (list []owner, err error)
 	return list, nil
 }
 
-// moveInto writes an object of the rows of some owners, and of what an object had
-// of theirs and of others, publishes it in its place, and deletes the rows.
+// moveInto writes an object with the rows of some owners and with all that the object `into`
+// has, publishes it in place of `into`, and deletes the rows. After a crash in between, rows
+// exist beside the object; removeLeft or a later move deletes them.
 func (t *tier) moveInto(ctx context.Context, day int64, into coldObject, devices []owner) (int64, error) {
 	var rows []versioned
 	list := devices
@@ -345,7 +345,7 @@ func (t *tier) moveInto(ctx context.Context, day int64, into coldObject, devices
 	if err != nil {
 		return 0, err
 	}
-	if len(rows) == 0 { // they have ledgers, all of them
+	if len(rows) == 0 { // all of them have ledgers
 		return 0, t.to.Remove(ctx, made.keys()...)
 	}
 	var gone []coldObject
@@ -358,8 +358,8 @@ func (t *tier) moveInto(ctx context.Context, day int64, into coldObject, devices
 	return int64(len(rows)), t.s.removeMoved(ctx, day, rows)
 }
 
-// removeLeft deletes the rows of some owners that an object has as they are: a crash
-// has left them.
+// removeLeft deletes the rows of some owners that the object has in the same version: a
+// crash left them.
 func (t *tier) removeLeft(ctx context.Context, o coldObject, devices []owner) error {
 	var rows []versioned
 	err := eachCold(ctx, t.to, o, owners{List: devices}, func(r *windowRow) error {
@@ -382,7 +382,7 @@ func (t *tier) ownersIn(ctx context.Context, o coldObject) (list []owner, err er
 	return list, err
 }
 
-// removeMoved deletes rows that are published, as far as they are still what was.
+// removeMoved deletes rows that are published, except those that have changed since.
 func (s *Store) removeMoved(ctx context.Context, day int64, rows []versioned) error {
 	for chunk := range slices.Chunk(rows, dropChunk) {
 		err := s.transact(ctx, span{From: day, To: day + byDay.Width}, func(t tx) error {
@@ -400,8 +400,8 @@ func (s *Store) removeMoved(ctx context.Context, day int64, rows []versioned) er
 	return nil
 }
 
-// remembered is the row that SQLite's memory has; in PostgreSQL, versions tell what
-// is no more.
+// remembered returns the row in memory, if the database is SQLite. In PostgreSQL the versions
+// of rows show that a row in memory is outdated.
 func (s *Store) remembered(k Key) *entry {
 	if !s.journals || s.parted {
 		return nil

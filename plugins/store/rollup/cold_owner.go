@@ -6,27 +6,27 @@ import (
 	"strings"
 )
 
-// owner is whose a window is. Objects of old minutes are in the order of owners.
+// owner is the device, with its fleet, that a window belongs to. Old minutes are sorted by it.
 type owner struct{ Fleet, Device string }
 
 func (o owner) compare(p owner) int {
 	return cmp.Or(strings.Compare(o.Fleet, p.Fleet), strings.Compare(o.Device, p.Device))
 }
 
-// within is a run of owners, from Low to High.
+// within is a range of owners, from Low to High, both inclusive.
 type within struct{ Low, High owner }
 
 func (w within) has(o owner) bool { return w.Low.compare(o) <= 0 && o.compare(w.High) <= 0 }
 
-// owners is a choice of them: a list, a fleet, or all.
+// owners selects windows by owner: a list, a fleet, or all; and by time.
 type owners struct {
-	Fleet    string  // "": of all fleets
-	List     []owner // sorted; nil: all of the fleet
-	From, To int64   // of their windows; To 0: all
-	early    *early  // has what is wanted of some objects
+	Fleet    string  // "": all fleets
+	List     []owner // sorted; nil: all devices of the fleet
+	From, To int64   // of the windows' buckets, [From, To); To 0: no bound
+	early    *early  // windows that were read before the transaction
 }
 
-// ownersOf are those of keys.
+// ownersOf returns the owners of keys.
 func ownersOf(keys []Key) owners {
 	list := make([]owner, len(keys))
 	for i, k := range keys {
@@ -36,7 +36,7 @@ func ownersOf(keys []Key) owners {
 	return owners{List: slices.Compact(list)}
 }
 
-// owners are those that a span selects.
+// owners returns the owners that a span selects.
 func (s *span) owners() owners {
 	if s.Devices == nil {
 		return owners{Fleet: s.Fleet}
@@ -56,7 +56,7 @@ func (c owners) has(o owner) bool {
 	return found
 }
 
-// meets tells whether a run may have one of the choice.
+// meets reports whether a range may contain one of the selected owners.
 func (c owners) meets(w within) bool {
 	if c.List == nil {
 		return c.Fleet == "" || w.Low.Fleet <= c.Fleet && c.Fleet <= w.High.Fleet
@@ -65,13 +65,13 @@ func (c owners) meets(w within) bool {
 	return i < len(c.List) && c.List[i].compare(w.High) <= 0
 }
 
-// wants tells whether a window is one of theirs.
+// wants reports whether a window is selected.
 func (c owners) wants(k Key) bool {
 	return (c.To == 0 || k.Bucket >= c.From && k.Bucket < c.To) && c.has(owner{k.Fleet, k.Device})
 }
 
-// span is the run from the first to the last of a choice; all is false when it
-// has no end.
+// span returns the range from the first to the last listed owner; all is true when there is
+// no list.
 func (c owners) span() (w within, all bool) {
 	if len(c.List) == 0 {
 		return within{}, c.List == nil

@@ -17,14 +17,14 @@ type coldObject struct {
 	within
 	Written        int64 // Unix seconds
 	Windows, Bytes int64
-	Summed         int64 // bytes of its sums; 0: it has none
+	Summed         int64 // size of its sums in bytes; 0: it has none
 }
 
-// coldRows is how many rows of an object are read at a time.
+// coldRows is how many rows of an object are decoded at a time.
 const coldRows = 1024
 
-// eachCold hands on the windows of an object whose owners are wanted, in the
-// order of their keys. Row groups that have none of them are not read.
+// eachCold passes the windows of an object whose owners are wanted to fn, in the order of
+// their keys. It does not read row groups that have none of them.
 func eachCold(ctx context.Context, store *lake.Store, o coldObject, want owners,
 	fn func(*windowRow) error) (err error) {
 	if !want.meets(o.within) {
@@ -46,8 +46,8 @@ func eachCold(ctx context.Context, store *lake.Store, o coldObject, want owners,
 	return nil
 }
 
-// groupOwners is the run of owners of a row group, by its statistics: exact within
-// one fleet.
+// groupOwners returns the range of owners of a row group, from its statistics. They are
+// exact when the group has a single fleet; otherwise the result is `all`.
 func groupOwners(file *lake.File, group int, all within) within {
 	bounds := func(column int) (low, high string, ok bool) {
 		stats := file.Metadata().RowGroups[group].Columns[column].MetaData.Statistics
@@ -67,7 +67,7 @@ func eachOfGroup(ctx context.Context, file *lake.File, group int, want owners, f
 		return err
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
-	var open *windowRow // whose metrics go on
+	var open *windowRow // the window whose metrics may continue in the next batch
 	batch := coldBatch{columns: make([][]parquet.Value, coldColumns)}
 	for {
 		if err := ctx.Err(); err != nil {
@@ -93,8 +93,8 @@ func eachOfGroup(ctx context.Context, file *lake.File, group int, want owners, f
 	return fn(open)
 }
 
-// each hands on the windows that end among n rows, and returns the one that may
-// go on.
+// each passes the windows that end among n rows to fn, and returns the one that may continue
+// after them.
 func (b coldBatch) each(n int, open *windowRow, want owners, fn func(*windowRow) error) (*windowRow, error) {
 	for i := range n {
 		key := b.key(i)

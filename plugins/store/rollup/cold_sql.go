@@ -13,13 +13,13 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// The tables of old minutes: rollup_tier is one row, the place of the objects
-// and the lease of whoever publishes some or takes them back; rollup_cold says
-// which objects are published. An object that is not in it is nobody's.
+// The tables of old minutes. rollup_tier has one row: the place of the objects, and the lease
+// of the process that may publish or replace them. rollup_cold lists the published objects;
+// an object that is not listed belongs to nobody.
 //
-// A process of a version that knows no objects would count an old window anew, and
-// refuses to start here, but may still run while others are replaced. So where
-// there are minutes already, moving begins a day later.
+// A process of a version without this migration would count an old window from zero. It
+// refuses to start on this schema, but may still run during a rolling upgrade. So where
+// minutes exist already, moving begins a day after the migration.
 const (
 	sqliteCold = `
 CREATE TABLE rollup_tier (id TEXT PRIMARY KEY, url TEXT NOT NULL, begins INTEGER NOT NULL, changes INTEGER NOT NULL DEFAULT 0,
@@ -42,44 +42,44 @@ CREATE TABLE rollup_cold (
 	high_fleet text COLLATE "C" NOT NULL, high_device text COLLATE "C" NOT NULL);
 CREATE INDEX rollup_cold_by_day ON rollup_cold (day);
 `
-	// coldSums adds how many bytes the sums of an object have: 0 where there are
-	// none, as before there were any.
+	// coldSums adds the size in bytes of an object's sums; 0 means that it has none, as in
+	// objects that were made before.
 	coldSums = `ALTER TABLE rollup_cold ADD COLUMN summed BIGINT NOT NULL DEFAULT 0`
 
 	tierRow = "minutes"
 )
 
-// tierLease is how long a process that died keeps the others from moving days.
+// tierLease is how long other processes cannot move minutes after a process died that did.
 const tierLease = 30 * time.Second
 
-// leases are those of publishing: one process at a time.
+// leases is the lease on publishing, which one process has at a time.
 func leases(db *sqldb.DB) jobs.Table {
 	return jobs.Table{DB: db, Name: "rollup_tier", Key: "id", Until: "lease_until", Owner: "owner", Lease: tierLease,
 		Work: `id = '` + tierRow + `'`, Order: `id`}
 }
 
-// querier is what old minutes need of a transaction of either kind of database,
-// in SQL that both have.
+// querier is what old minutes need of a transaction, in SQL that both databases understand.
 type querier interface {
 	exec(ctx context.Context, query string, args ...any) (changed int64, err error)
 	query(ctx context.Context, each func(sqldb.Row) error, query string, args ...any) error
-	// keepTier keeps others from publishing until the transaction ends.
+	// keepTier prevents publishing until the transaction ends.
 	keepTier(ctx context.Context) error
-	// sealed reads, in any order, the rows without a ledger of each key's device
-	// that begin within a day from its bucket.
+	// sealed reads, in any order, the rows without a ledger that a key's device has within a
+	// day from the key's bucket.
 	sealed(ctx context.Context, keys []Key, fn func(*windowRow) error) error
-	// firstSealed is the first bucket from a time on, and before another, that has
-	// a row without a ledger.
+	// firstSealed returns the earliest bucket in [from, before) that has a row without a
+	// ledger.
 	firstSealed(ctx context.Context, from, before int64) (bucket int64, found bool, err error)
-	// sealedDevices lists who has such a row that begins within an hour.
+	// sealedDevices returns the owners of such rows that begin within an hour.
 	sealedDevices(ctx context.Context, hour int64) ([]owner, error)
-	// beside lists the rows of an object's day and owners that it can have, too.
+	// beside returns the rows of an object's day and range of owners: the object may have
+	// the same windows.
 	beside(ctx context.Context, o coldObject) ([]Key, error)
-	// remove deletes rows of minutes that are still of these versions.
+	// remove deletes the rows of minutes that still have these versions and no ledger.
 	remove(ctx context.Context, rows []versioned) error
 }
 
-// versioned is a window at a version.
+// versioned is a window with the version of its row.
 type versioned struct {
 	Key
 	Version int64
@@ -93,7 +93,7 @@ func (t *sqliteTx) query(ctx context.Context, each func(sqldb.Row) error, query 
 	return sqldb.Each(ctx, t.tx, each, query, args...)
 }
 
-func (t *sqliteTx) keepTier(context.Context) error { return nil } // it holds the only write lock
+func (t *sqliteTx) keepTier(context.Context) error { return nil } // the transaction holds SQLite's only write lock
 
 func (t *sqliteTx) sealed(ctx context.Context, keys []Key, fn func(*windowRow) error) error {
 	return t.each(ctx, `SELECT bucket, version, metrics, stats, detail FROM rollup_window_1m
@@ -122,7 +122,7 @@ func (t *sqliteTx) firstSealed(ctx context.Context, from, before int64) (bucket 
 const sealedDevices = `SELECT DISTINCT fleet, device_id FROM rollup_window_1m
 	WHERE ledger_state = 1 AND bucket >= $1 AND bucket < $2`
 
-// ownersOfRows collects rows of a fleet and a device.
+// ownersOfRows returns a callback that collects rows of fleet and device.
 func ownersOfRows(list *[]owner) func(sqldb.Row) error {
 	return func(row sqldb.Row) error {
 		var o owner
@@ -137,11 +137,11 @@ func (t *sqliteTx) sealedDevices(ctx context.Context, hour int64) (list []owner,
 	return list, err
 }
 
-// besides are rows that may also be in an object; one that was rebuilt has a complete ledger.
+// besides selects rows that may also be in an object; a rebuilt one has a complete ledger.
 const besides = ` FROM rollup_window_1m WHERE ledger_state IN (0, 1, 2) AND bucket >= $1 AND bucket < $2
 	AND (fleet, device_id) >= ($3, $4) AND (fleet, device_id) <= ($5, $6)`
 
-// keysOfRows collects rows of a fleet, a device and Unix seconds.
+// keysOfRows returns a callback that collects rows of fleet, device and Unix seconds.
 func keysOfRows(list *[]Key) func(sqldb.Row) error {
 	return func(row sqldb.Row) error {
 		var k Key
@@ -263,8 +263,8 @@ func (t *postgresTx) remove(ctx context.Context, rows []versioned) error {
 	return err
 }
 
-// objects lists what is published of days in [from, to) that may have one of the
-// owners, in the order of days and of their owners.
+// objects returns the published objects of days in [from, to) that may have windows of the
+// owners, ordered by day and owner.
 func (t *coldTx) objects(ctx context.Context, from, to int64, of owners) (out []coldObject, err error) {
 	query, args := `SELECT object, day, written_at, windows, bytes, summed, low_fleet, low_device, high_fleet, high_device FROM rollup_cold
 		WHERE day >= $1 AND day < $2`, []any{from, to}
@@ -291,7 +291,7 @@ func (t *coldTx) objects(ctx context.Context, from, to int64, of owners) (out []
 	return out, nil
 }
 
-// days lists the days in [from, to) of which something is published.
+// days returns the days in [from, to) that have published objects.
 func (t *coldTx) days(ctx context.Context, from, to int64) (days []int64, err error) {
 	err = t.query(ctx, func(row sqldb.Row) error {
 		var day int64
@@ -302,7 +302,7 @@ func (t *coldTx) days(ctx context.Context, from, to int64) (days []int64, err er
 	return days, err
 }
 
-// anyOf tells whether something is published of one of some days.
+// anyOf reports whether one of the days has a published object.
 func (t *coldTx) anyOf(ctx context.Context, days []int64) (found bool, err error) {
 	list := make([]string, len(days))
 	for i, d := range days {
@@ -313,22 +313,23 @@ func (t *coldTx) anyOf(ctx context.Context, days []int64) (found bool, err error
 	return found, err
 }
 
-// url is where the objects are; "" before anything was to be moved.
+// url returns where the objects are; "" if nothing was ever to be moved.
 func (t *coldTx) url(ctx context.Context) (url string, err error) {
 	err = t.query(ctx, func(row sqldb.Row) error { return row.Scan(&url) },
 		`SELECT url FROM rollup_tier WHERE id = $1`, tierRow)
 	return url, err
 }
 
-// begins is when minutes may move at first, Unix seconds.
+// begins returns the earliest time at which minutes may be moved, in Unix seconds.
 func (t *coldTx) begins(ctx context.Context) (at int64, err error) {
 	err = t.query(ctx, func(row sqldb.Row) error { return row.Scan(&at) },
 		`SELECT begins FROM rollup_tier WHERE id = $1`, tierRow)
 	return at, err
 }
 
-// publish replaces objects, none perhaps, by others, none perhaps, if the lease
-// is still the owner's: a reader sees either. It waits for those who keepTier.
+// publish replaces the objects `gone` by the objects `come`; either may be empty. It fails with
+// jobs.ErrLost if owner has lost the lease. Readers see the state before or after it. It waits
+// for transactions that called keepTier.
 func (t *coldTx) publish(ctx context.Context, owner string, gone, come []coldObject) error {
 	n, err := t.exec(ctx, `UPDATE rollup_tier SET changes = changes + 1 WHERE id = $1 AND owner = $2`, tierRow, owner)
 	if err == nil && n == 0 {

@@ -13,17 +13,17 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// sumFolder is where sums lie: beside an object of old minutes, what its windows of
-// a fleet add up to, by the minute and by the hour, so that who asks for a whole
-// fleet reads some hundred times less. Sums are made as their object is, are
-// published with it and go with it, so they are always of the same windows. They
-// say nothing that their object does not: where they are missing, it is read.
+// sumFolder is the folder of sums. Beside an object of old minutes there may be one with what
+// its windows add up to per fleet, by minute and by hour, so that a query for a whole fleet
+// reads some hundred times less. Sums are written, published and deleted together with their
+// object, so they always describe the same windows. They contain nothing that is not in the
+// object: where sums are missing, the object is read.
 const sumFolder = "rollup_sum"
 
-// sumKey is where the sums of an object are.
+// sumKey returns the key of an object's sums.
 func sumKey(object string) string { return sumFolder + strings.TrimPrefix(object, coldFolder) }
 
-// keys are the objects that a published one consists of.
+// keys returns the keys of all that belongs to a published object.
 func (o coldObject) keys() []string {
 	if o.Summed == 0 {
 		return []string{o.Key}
@@ -31,13 +31,13 @@ func (o coldObject) keys() []string {
 	return []string{o.Key, sumKey(o.Key)}
 }
 
-// summedOwners is how many devices of a fleet an object has at least for sums of
-// that fleet: of fewer, their windows are as quickly read.
+// summedOwners is the least number of devices of a fleet in an object for which sums of that
+// fleet are made. With fewer devices, reading their windows is as fast.
 const summedOwners = 8
 
-// sumLayout declares the columns of sums. They are those of old minutes, by their
-// positions, but for resolution in the place of the device and devices in that of
-// the version: what reads and writes one does the other.
+// sumLayout declares the columns of sums. They have the positions of the columns of old
+// minutes, with resolution in place of the device and devices in place of the version, so
+// that the same code reads and writes both.
 type sumLayout struct {
 	Fleet      string  `parquet:"fleet,dict"`
 	Resolution string  `parquet:"resolution,dict"`
@@ -73,21 +73,21 @@ func sumTable() *lake.Table {
 	}
 }
 
-// sumGroup is how many seconds a row group of minutes spans: what is read at least.
+// sumGroup is how many seconds of minutes a row group spans: the least that is read.
 const sumGroup = 2 * 3600
 
-// summer adds up the windows that an object is made of, which come in the order of
-// their keys. It has one fleet in memory.
+// summer adds up the windows of an object, which must come in the order of their keys. It
+// holds the sums of one fleet in memory, and the finished row groups.
 type summer struct {
 	fleet   string
 	of      owner
 	owners  int
 	minutes map[int64]*windowRow
-	devices map[resolution]map[position]counted // by bucket and metric
-	groups  [][]coldLine                        // finished; each is a row group
+	devices map[resolution]map[position]counted // how many devices have readings, by bucket and metric
+	groups  [][]coldLine                        // finished row groups
 }
 
-// counted is a number of devices, and the last one.
+// counted is how many devices were counted, and the number of the last one of them.
 type counted struct{ n, last int }
 
 func (s *summer) add(r *windowRow) {
@@ -115,7 +115,7 @@ func (s *summer) add(r *windowRow) {
 	}
 }
 
-// finish makes the sums of a fleet final.
+// finish turns the sums of the current fleet into row groups.
 func (s *summer) finish() {
 	if s.owners < summedOwners {
 		return
@@ -133,7 +133,7 @@ func (s *summer) finish() {
 		s.groups = append(s.groups, s.lines(byMinute, minutes[:end]))
 		minutes = minutes[end:]
 	}
-	s.groups = slices.DeleteFunc(s.groups, func(g []coldLine) bool { return len(g) == 0 }) // events without a metric
+	s.groups = slices.DeleteFunc(s.groups, func(g []coldLine) bool { return len(g) == 0 }) // of events without a metric
 }
 
 func (s *summer) lines(res resolution, rows []*windowRow) (lines []coldLine) {
@@ -149,7 +149,7 @@ func (s *summer) lines(res resolution, rows []*windowRow) (lines []coldLine) {
 	return lines
 }
 
-// writeSums writes the sums of an object that is written, and is not published yet.
+// writeSums writes the sums of an object that is written but not published yet.
 func (t *tier) writeSums(ctx context.Context, o *coldObject, sums *summer) (err error) {
 	sums.finish()
 	if len(sums.groups) == 0 {

@@ -13,18 +13,18 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// sumLine is one line of sums: a metric of a fleet in a minute or an hour.
+// sumLine is one line of sums: one metric of a fleet in one minute or hour.
 type sumLine struct {
 	bucket  int64
 	devices int
 	metric  *metricRow
 }
 
-// sumsAtOnce is of how many objects the sums are read at the same time.
+// sumsAtOnce is how many objects' sums are read at the same time.
 const sumsAtOnce = 4
 
-// sums hands on the sums of objects that a merged query wants, of windows that
-// begin in [from, to), and returns the objects that have none of the fleet.
+// sums passes the sums that a merged query wants, of windows that begin in [from, to), to
+// fn. It returns the objects without sums of the fleet.
 func (t *coldTx) sums(ctx context.Context, q *query, from, to int64, objects []coldObject,
 	fn func(sumLine)) (without []coldObject, err error) {
 	if len(objects) == 0 {
@@ -62,8 +62,8 @@ func (t *coldTx) sums(ctx context.Context, q *query, from, to int64, objects []c
 	return without, nil
 }
 
-// readSums reads the sums of one object; found is false when it has none of the
-// fleet, or when nobody can tell.
+// readSums reads the sums of one object; found is false when it has none of the fleet, or
+// when they are missing.
 func readSums(ctx context.Context, store *lake.Store, o coldObject, q *query, from, to int64) (lines []sumLine,
 	found bool, err error) {
 	if o.Summed == 0 {
@@ -94,7 +94,7 @@ func readSums(ctx context.Context, store *lake.Store, o coldObject, q *query, fr
 	return lines, found, nil
 }
 
-// groupBuckets are the first and the last bucket of a row group.
+// groupBuckets returns the first and the last bucket of a row group.
 func groupBuckets(file *lake.File, group int) (low, high int64) {
 	stats := file.Metadata().RowGroups[group].Columns[coldBucket].MetaData.Statistics
 	if len(stats.MinValue) != 8 || len(stats.MaxValue) != 8 {

@@ -9,11 +9,10 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// coldLayout declares the columns of old minutes in Parquet, a row for each
-// metric of a window, as the view rollup_1m has them; FORMAT.md describes them.
-// A window without a metric is one row whose metric is null. Columns may be
-// added at the end; none is renamed or given a new meaning without a new version
-// of the table.
+// coldLayout declares the columns of old minutes in Parquet: one row for each metric of a
+// window, as in the view rollup_1m; FORMAT.md documents them. A window without a metric is
+// one row with a null metric. Columns may be added at the end. Renaming one, or changing its
+// meaning, needs a new version of the table.
 type coldLayout struct {
 	Fleet      string  `parquet:"fleet,dict"`
 	Device     string  `parquet:"device_id,dict"`
@@ -56,8 +55,8 @@ const (
 	coldColumns
 )
 
-// coldTable is the layout of the objects of old minutes. They stand for no record
-// of the log.
+// coldTable is the layout of the objects of old minutes. Their rows stand for no records of
+// the log.
 func coldTable() *lake.Table {
 	return &lake.Table{
 		Name:   "rollup_1m/1",
@@ -76,7 +75,7 @@ type coldLine struct {
 	sketch []byte
 }
 
-// coldLines are the rows of some windows, which are in the order of their keys.
+// coldLines returns the rows of windows that are sorted by key.
 func coldLines(rows []*windowRow) (lines []coldLine) {
 	for _, r := range rows {
 		if len(r.Metrics) == 0 {
@@ -136,7 +135,7 @@ func (l coldLine) value(dst []parquet.Value, column int) []parquet.Value {
 	return number(m.quantile(0.95))
 }
 
-// coldBatch reads windows from the rows that were read of an object.
+// coldBatch is a chunk of decoded rows of an object, column by column.
 type coldBatch struct{ columns [][]parquet.Value }
 
 func (b coldBatch) at(column, i int) parquet.Value { return b.columns[column][i] }
@@ -148,7 +147,7 @@ func (b coldBatch) key(i int) Key {
 		b.at(coldBucket, i).Int64() / 1e6}
 }
 
-// metric restores one metric; nil is a window without any.
+// metric decodes one metric; it returns nil for a window without metrics.
 func (b coldBatch) metric(i int) (*metricRow, error) {
 	name := b.at(coldMetric, i)
 	if name.IsNull() {

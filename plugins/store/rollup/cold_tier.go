@@ -14,21 +14,21 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// tier is the right to publish objects of old minutes and to take them back,
-// which one process has at a time: who moves, erases or deletes on time.
+// tier is the right to publish and replace objects of old minutes. One process has it at a
+// time: to move, to erase, or to delete by retention.
 type tier struct {
 	s     *Store
 	owner string
 	lease jobs.Table
-	to    *lake.Store // nil: nothing was ever to be moved, and there is no lease
+	to    *lake.Store // nil: nothing was ever to be moved, and no lease is held
 	alive *flow.Task  // renews the lease
 }
 
-// errTierBusy says that another process has the right.
+// errTierBusy says that another process has the tier.
 var errTierBusy = errors.New("another process moves old minutes")
 
-// takeTier takes the right, which release gives back. Nothing is published by
-// anybody else until then, or until a lease has passed without a word.
+// takeTier takes the tier, which release gives back. Until then nobody else publishes, unless
+// the lease expires because it could not be renewed.
 func (s *Store) takeTier(ctx context.Context, now time.Time) (*tier, error) {
 	t, err := s.lease(ctx, now)
 	if err != nil {
@@ -44,7 +44,7 @@ func (s *Store) takeTier(ctx context.Context, now time.Time) (*tier, error) {
 	return t, nil
 }
 
-// lease takes the right without a store of objects: for who says where they are.
+// lease takes the tier without opening the store of objects, for place.
 func (s *Store) lease(ctx context.Context, now time.Time) (*tier, error) {
 	t := &tier{s: s, owner: rand.Text(), lease: leases(s.db)}
 	id, err := t.lease.Take(ctx, t.owner, "", now)
@@ -58,8 +58,8 @@ func (s *Store) lease(ctx context.Context, now time.Time) (*tier, error) {
 	return t, nil
 }
 
-// renew renews the right for as long as the process lives, however long a step
-// takes. What fails is tried again; who has lost the right publishes nothing.
+// renew renews the lease until ctx ends, however long a step of the holder takes. A failed
+// renewal is tried again at the next tick; publish fails if the lease was lost.
 func (t *tier) renew(ctx context.Context) {
 	tick := time.NewTicker(tierLease / 6)
 	defer tick.Stop()
@@ -73,11 +73,11 @@ func (t *tier) renew(ctx context.Context) {
 	}
 }
 
-// tierPoll is how often who must have the right asks for it.
+// tierPoll is how often awaitTier tries to take the tier.
 const tierPoll = time.Second
 
-// tiered runs fn with the tier. Where nothing was ever to be moved, nobody has to
-// wait for anybody: fn runs again should something be moved meanwhile.
+// tiered runs fn with the tier. If nothing was ever to be moved, fn runs without the lease,
+// and again with it if a place was set meanwhile.
 func (s *Store) tiered(ctx context.Context, fn func(*tier) error) (err error) {
 	if url, err := s.oldURL(ctx); err != nil {
 		return err
@@ -97,14 +97,14 @@ func (s *Store) tiered(ctx context.Context, fn func(*tier) error) (err error) {
 	return fn(t)
 }
 
-// oldURL is where old minutes are; "" where nothing was ever to be moved.
+// oldURL returns where old minutes are; "" if nothing was ever to be moved.
 func (s *Store) oldURL(ctx context.Context) (url string, err error) {
 	err = s.backend.view(ctx, func(t tx) (err error) { url, err = t.old().url(ctx); return err })
 	return url, err
 }
 
-// awaitTier is takeTier that waits for who has it: a mover, for moveMost and one
-// object.
+// awaitTier is takeTier, but waits for the holder. A mover gives the tier back after moveMost
+// and the object it is writing then.
 func (s *Store) awaitTier(ctx context.Context) (*tier, error) {
 	for {
 		t, err := s.takeTier(ctx, time.Now())
@@ -119,7 +119,7 @@ func (s *Store) awaitTier(ctx context.Context) (*tier, error) {
 	}
 }
 
-// keep renews the right.
+// keep renews the lease.
 func (t *tier) keep(ctx context.Context) error {
 	if t.owner == "" {
 		return nil
@@ -136,12 +136,13 @@ func (t *tier) release(ctx context.Context) error {
 	}
 	err := t.lease.Release(ctx, t.owner, tierRow, "")
 	if errors.Is(err, jobs.ErrLost) {
-		return nil // it ends the same way
+		return nil // somebody else has it: it is released all the same
 	}
 	return err
 }
 
-// objects lists what is published of days in [from, to).
+// objects returns the published objects of days in [from, to) that may have windows of the
+// owners.
 func (t *tier) objects(ctx context.Context, from, to int64, of owners) (out []coldObject, err error) {
 	err = t.s.backend.view(ctx, func(tx tx) (err error) {
 		out, err = tx.old().objects(ctx, from, to, of)
@@ -150,8 +151,9 @@ func (t *tier) objects(ctx context.Context, from, to int64, of owners) (out []co
 	return out, err
 }
 
-// swap publishes objects in the place of others, whose bytes it then deletes.
-// also is done in the same transaction, and finds all that was counted in rows.
+// swap publishes the objects `come` in place of the objects `gone`, and then deletes those. If
+// `also` is given, it runs in the same transaction, in which rows have all that was counted.
+// A crash before the deletion leaves unpublished objects for sweep.
 func (t *tier) swap(ctx context.Context, gone, come []coldObject, also func(tx) error) error {
 	publish := func(tx tx) error { return tx.old().publish(ctx, t.owner, gone, come) }
 	var err error
@@ -176,8 +178,8 @@ func (t *tier) swap(ctx context.Context, gone, come []coldObject, also func(tx) 
 	return nil
 }
 
-// write writes an object of a day and its sums, which are not published yet. next
-// hands on the windows of the next owners, in the order of their keys, and none at the end.
+// write writes an object of a day, and its sums, without publishing them. next returns the
+// windows of the next owners, in the order of their keys, and none at the end.
 func (t *tier) write(ctx context.Context, day int64, next func() ([]*windowRow, error)) (o coldObject, err error) {
 	last := at(day + byDay.Width - 60)
 	now, folder := time.Now(), path.Join(coldFolder, lake.DateFolder(lake.Clamp(at(day))))
@@ -206,8 +208,9 @@ func (t *tier) write(ctx context.Context, day int64, next func() ([]*windowRow, 
 	return o, t.writeSums(ctx, &o, &sums)
 }
 
-// less replaces an object by one without the windows of some owners, or by none,
-// and returns how many windows went. also is done in the same transaction.
+// less replaces an object by one without the windows of the owners for which gone is true, or
+// by none if that are all, and returns how many windows were removed. also runs in the
+// transaction that publishes the result.
 func (t *tier) less(ctx context.Context, o coldObject, gone func(owner) bool,
 	also func(tx tx, rows []Key) error) (n int64, err error) {
 	var keep []owner
@@ -237,12 +240,12 @@ func (t *tier) less(ctx context.Context, o coldObject, gone func(owner) bool,
 	return int64(len(went)), t.swap(ctx, []coldObject{o}, come, func(tx tx) error { return also(tx, went) })
 }
 
-// ownersAtOnce is of how many owners the windows are in memory while an object is
-// written: those of a row group.
+// ownersAtOnce is how many owners' windows are in memory while an object is written. They
+// become one row group.
 const ownersAtOnce = 8
 
-// again hands on the windows of owners that an object has, and what instead has of
-// the same, which is newer.
+// again returns a function for write: it returns the windows of the listed owners that the
+// object has, with those that `instead` returns in place of the same windows of the object.
 func (t *tier) again(ctx context.Context, o coldObject, list []owner,
 	instead func([]owner) ([]*windowRow, error)) func() ([]*windowRow, error) {
 	return func() ([]*windowRow, error) {
@@ -279,13 +282,13 @@ func (t *tier) again(ctx context.Context, o coldObject, list []owner,
 	}
 }
 
-// coldFolder is what is ours of the store of objects.
+// coldFolder is the folder of old minutes in the store of objects.
 const coldFolder = "rollup_1m"
 
-// sweep deletes the objects that are not published: what a crash left of those
-// that were to be, or are no more. It deletes nothing where one that is published
-// is missing: then the database may be older than the objects, and know those not
-// that took its objects' place.
+// sweep deletes objects that are not published: a crash left them before their publication,
+// or after they were replaced. It deletes nothing, and fails, when a published object is
+// missing: the database may then be an older copy that does not know the objects that have
+// replaced that one.
 func (t *tier) sweep(ctx context.Context) error {
 	if t.to == nil {
 		return nil
