@@ -7,8 +7,8 @@ import (
 	"weir/internal/event"
 )
 
-// Collector groups events into windows. The strings of its windows share the
-// memory of the events they came from.
+// Collector groups events into windows. The strings of its windows share the memory of the
+// events. It is not safe for concurrent use.
 type Collector struct {
 	index    map[Key]*Window
 	windows  []*Window
@@ -16,15 +16,15 @@ type Collector struct {
 	readings []reading
 }
 
-// NewCollector makes a collector for about n events.
+// NewCollector returns a collector with room for about n events.
 func NewCollector(n int) *Collector {
 	return &Collector{index: make(map[Key]*Window, n), windows: make([]*Window, 0, n)}
 }
 
-// Add puts the readings of one event into the window of the time it counts at.
-// Metrics named in unknown (comma-separated) are left out, and those whose name
-// no database can hold; it returns how many were. received is when the event was
-// received, as its header has it. An event without a known metric still counts in the ledger.
+// Add puts the readings of one event into the window of `at`, the time at which it counts. It
+// leaves out metrics that are named in unknown (comma-separated) or that not every database
+// can store, and returns how many those are. received is the header with the time at which
+// the event was received. An event without any metric left still counts in the ledger.
 func (c *Collector) Add(fleet string, e *event.Event, at time.Time, unknown, received string,
 	replayed bool) (skipped int) {
 	w := c.window(Key{fleet, e.Device, minuteOf(at)})
@@ -47,8 +47,8 @@ func (c *Collector) Add(fleet string, e *event.Event, at time.Time, unknown, rec
 	return skipped
 }
 
-// storable tells whether every database can hold a metric's name: PostgreSQL
-// has no text with a zero byte. One such event must not stall its neighbours.
+// storable reports whether every database can store a metric's name: PostgreSQL has no text
+// with a zero byte. Such an event must not make its whole batch fail.
 func storable(name string) bool { return strings.IndexByte(name, 0) < 0 }
 
 func (c *Collector) window(key Key) *Window {
@@ -66,5 +66,5 @@ func (c *Collector) window(key Key) *Window {
 	return w
 }
 
-// Windows returns the windows so far, in the order in which they were opened.
+// Windows returns the windows so far, in the order in which they were created.
 func (c *Collector) Windows() []*Window { return c.windows }

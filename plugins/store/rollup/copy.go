@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// copyWriter renders rows in PostgreSQL's binary COPY format, which needs no
-// text of numbers on either side.
+// copyWriter encodes rows in PostgreSQL's binary COPY format, in which neither side converts
+// numbers to or from text.
 type copyWriter struct {
 	b     []byte
 	stats []float64
 }
 
-// Types of PostgreSQL, by their object ids.
+// Object ids of PostgreSQL's types.
 const (
 	oidText   = 25
 	oidFloat8 = 701
@@ -48,7 +48,7 @@ func (w *copyWriter) int8(v int64) {
 
 func (w *copyWriter) time(seconds int64) { w.int8(seconds*1e6 - postgresEpoch) }
 
-// sized appends what fill does, behind its length.
+// sized appends what fill appends, after its length.
 func (w *copyWriter) sized(fill func([]byte) []byte) {
 	at := len(w.b)
 	w.b = fill(append(w.b, 0, 0, 0, 0))
@@ -66,7 +66,7 @@ func (w *copyWriter) array(elem uint32, n int, fill func([]byte) []byte) {
 
 func (w *copyWriter) null() { w.b = binary.BigEndian.AppendUint32(w.b, math.MaxUint32) }
 
-// metrics appends the columns metrics, stats and detail of a row.
+// metrics appends the columns metrics, stats and detail.
 func (w *copyWriter) metrics(r *windowRow) {
 	w.names(r)
 	w.rest(r)
@@ -101,7 +101,7 @@ func (w *copyWriter) coarse(r *windowRow, now time.Time) {
 	w.metrics(r)
 }
 
-// minutes renders those rows that are wanted, and returns how many they are.
+// minutes encodes the wanted rows, as a whole COPY stream, and returns how many they are.
 func (w *copyWriter) minutes(rows []*windowRow, now time.Time, wanted func(*windowRow) bool) (n int) {
 	w.begin()
 	for _, r := range rows {
@@ -118,7 +118,7 @@ func (w *copyWriter) minutes(rows []*windowRow, now time.Time, wanted func(*wind
 func (w *copyWriter) minute(r *windowRow, now time.Time) {
 	w.row(10)
 	w.key(r, now)
-	if r.named > 0 && r.named == len(r.Metrics) { // as stored: a row's metrics change by growing
+	if r.named > 0 && r.named == len(r.Metrics) { // null: unchanged, because the metrics of a row only grow
 		w.null()
 	} else {
 		w.names(r)

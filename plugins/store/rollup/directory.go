@@ -14,16 +14,15 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// Seen is a device, and in which minute its newest reading lies.
+// Seen is a device and the minute of its newest reading.
 type Seen struct {
 	Fleet, Device string
 	At            int64 // Unix seconds
 }
 
-// Directory knows the devices of which rollups are kept: it reads them when
-// somebody asks, and keeps them in memory for all who do. What it knows is some
-// seconds old, and as old as rows may be; a device that was erased
-// is forgotten with the next reading.
+// Directory lists the devices that have rollups. It reads them on demand and keeps them in
+// memory for all callers. A list is some seconds old, and misses events that are not written
+// to rows yet. An erased device disappears when the list is read the next time.
 type Directory struct {
 	db   *sqldb.DB
 	life context.Context
@@ -37,15 +36,14 @@ type Directory struct {
 const (
 	directoryEvery = 5 * time.Second
 	directoryMost  = 2 * time.Minute
-	// directoryOld is how old an answer may be that nobody waits to be renewed.
+	// directoryOld is the age from which a list is not used before it is renewed.
 	directoryOld = time.Minute
-	// directoryFine is how far back PostgreSQL, whose minutes lie in partitions by
-	// time, is asked for the minute: of devices that are silent for longer, the
-	// day of their last reading is known.
+	// directoryFine is how far back minutes are read in PostgreSQL, where they are partitioned
+	// by time. Of a device that is silent for longer, only the day of its last reading is known.
 	directoryFine = 8 * 24 * time.Hour
 )
 
-// NewDirectory makes one over the tables of Open.
+// NewDirectory returns the directory of the tables that Open creates.
 func NewDirectory(db *sqldb.DB) *Directory {
 	d := &Directory{db: db, by: map[string]*live.Asked[[]Seen]{}}
 	d.life, d.end = context.WithCancel(context.Background())
@@ -53,14 +51,14 @@ func NewDirectory(db *sqldb.DB) *Directory {
 	return d
 }
 
-// Close ends what is under way.
+// Close cancels reads that are in progress.
 func (d *Directory) Close() { d.end() }
 
 // errDirectory says that the devices could not be read, or not in time.
 var errDirectory = errors.New("the list of devices cannot be read now")
 
-// Devices returns those of a fleet, "" for all fleets, the longest silent first,
-// and when that was known. The list is shared: it must not be changed.
+// Devices returns the devices of a fleet, or of all fleets for "", the longest silent first,
+// and when the list was read. The list is shared and must not be changed.
 func (d *Directory) Devices(ctx context.Context, fleet string) (list []Seen, at time.Time, err error) {
 	if fleet != "" {
 		return known(ctx, d.life, d.of(fleet))
@@ -82,7 +80,7 @@ func (d *Directory) Devices(ctx context.Context, fleet string) (list []Seen, at 
 	return list, at, err
 }
 
-// of is the list of a fleet. A fleet without devices is not kept.
+// of returns the cached list of a fleet.
 func (d *Directory) of(fleet string) *live.Asked[[]Seen] {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -98,11 +96,11 @@ func (d *Directory) of(fleet string) *live.Asked[[]Seen] {
 	return a
 }
 
-// fleetsKnown bounds the fleets whose devices are kept in memory.
+// fleetsKnown bounds how many fleets' lists are cached; beyond it the cache is cleared.
 const fleetsKnown = 1000
 
-// known returns what is known without waiting when it is not too old, and has it
-// renewed.
+// known returns the last value if it is younger than directoryOld, and has it renewed in the
+// background. Otherwise it waits for a new value.
 func known[T any](ctx, life context.Context, a *live.Asked[[]T]) ([]T, time.Time, error) {
 	value, at, _ := a.Last()
 	if value != nil && time.Since(at) < directoryOld {
@@ -117,13 +115,13 @@ func known[T any](ctx, life context.Context, a *live.Asked[[]T]) ([]T, time.Time
 	return *value, at, nil
 }
 
-// compare orders by silence, the longest first.
+// compare orders by the last reading, oldest first.
 func (s Seen) compare(o Seen) int {
 	return cmp.Or(cmp.Compare(s.At, o.At), strings.Compare(s.Fleet, o.Fleet), strings.Compare(s.Device, o.Device))
 }
 
-// tables that tell of devices, and since when to look: minutes are the newest,
-// days are there for longest.
+// tables returns the tables that list devices, each with the time since when it is searched:
+// minutes have the newest readings, and days are kept longest.
 func (d *Directory) tables() map[string]int64 {
 	since := int64(0)
 	if d.db.Dialect == sqldb.Postgres {
@@ -132,7 +130,7 @@ func (d *Directory) tables() map[string]int64 {
 	return map[string]int64{byMinute.table: since, byDay.table: 0}
 }
 
-// in puts the dialect's words for a time into a query.
+// in replaces SINCE and NEWEST in a query by the SQL of the dialect.
 func (d *Directory) in(query string) string {
 	since, seconds := `$1`, `max(bucket)`
 	if d.db.Dialect == sqldb.Postgres {
@@ -141,7 +139,7 @@ func (d *Directory) in(query string) string {
 	return strings.NewReplacer("SINCE", since, "NEWEST", seconds).Replace(query)
 }
 
-// readFleets goes from one fleet to the next, over the index.
+// readFleets lists the fleets by jumping from each to the next in the index.
 func (d *Directory) readFleets(ctx context.Context) ([]string, error) {
 	var all []string
 	for table, since := range d.tables() {
@@ -159,7 +157,7 @@ func (d *Directory) readFleets(ctx context.Context) ([]string, error) {
 	return slices.Compact(all), nil
 }
 
-// read goes from one device to the next, over the index.
+// read lists the devices of a fleet by jumping from each to the next in the index.
 func (d *Directory) read(ctx context.Context, fleet string) ([]Seen, error) {
 	newest := map[string]int64{}
 	for table, since := range d.tables() {

@@ -10,26 +10,25 @@ import (
 	"weir/internal/platform/text"
 )
 
-// erasures is what a store knows of tombstones.
+// erasures is the tombstones that a store has read, up to number seq.
 type erasures struct {
 	seq int64
 	set *tombstone.Set
 }
 
-// eraser is what erasing needs of a transaction.
+// eraser is the part of a transaction that erasing needs.
 type eraser interface {
-	// erasures returns the number of the last tombstone. None is buried
-	// between that and the end of the transaction.
+	// erasures returns the number of the newest tombstone. No tombstone is added between
+	// this call and the end of the transaction.
 	erasures(ctx context.Context) (seq int64, err error)
 	stones(ctx context.Context) (*tombstone.Set, error)
-	// erase deletes up to n rows of a table that are the target's, and returns
-	// how many they were.
+	// erase deletes up to n rows of the target from a table, and returns how many it deleted.
 	erase(ctx context.Context, t tombstone.Target, table string, n int) (int64, error)
-	// count adds to the counts of an erasure.
+	// count adds n to a count of an erasure job.
 	count(ctx context.Context, job, what string, n int64) error
 }
 
-// tombstones returns those that a transaction must honour.
+// tombstones returns the tombstones that a transaction must respect; nil if there are none.
 func (s *Store) tombstones(ctx context.Context, t tx) (*tombstone.Set, error) {
 	seq, err := t.erasures(ctx)
 	if err != nil || seq == 0 {
@@ -46,9 +45,9 @@ func (s *Store) tombstones(ctx context.Context, t tx) (*tombstone.Set, error) {
 	return set, nil
 }
 
-// honour returns the tombstones for a batch. When there is a new one, no row in
-// memory may be written any more after this transaction: it can count what is
-// erased. What deletes that comes after it.
+// honour returns the tombstones for a batch. When there are new ones, it first writes all rows
+// in memory and then forgets them, because they may count erased events. The erasure deletes
+// rows after this transaction, so it also deletes these.
 func (s *Store) honour(ctx context.Context, t tx) (*tombstone.Set, error) {
 	set, err := s.tombstones(ctx, t)
 	if err != nil {
@@ -68,7 +67,7 @@ func (s *Store) honour(ctx context.Context, t tx) (*tombstone.Set, error) {
 	return set, nil
 }
 
-// erased tells whether an event of the window is.
+// erased reports whether event n of the window is erased.
 func (w *Window) erased(n int, set *tombstone.Set) bool {
 	if set == nil {
 		return false
@@ -80,21 +79,21 @@ func (w *Window) erased(n int, set *tombstone.Set) bool {
 	return set.Holds(w.Fleet, w.Device, received)
 }
 
-// The names that counts of erased rows have.
+// The names under which erased rows are counted.
 const (
 	countMinutes = "rollup_windows_1m"
 	countHours   = "rollup_windows_1h"
 	countDays    = "rollup_windows_1d"
 )
 
-// erasable are the tables with rows of devices, in the order in which they are
-// made of each other, and what their rows are counted as; "" is not counted.
+// erasable returns the tables that have rows of devices, finer ones before those computed from
+// them, and the name under which their rows are counted; "" is not counted.
 func erasable() [][2]string {
 	return [][2]string{{byMinute.table, countMinutes}, {byHour.table, countHours}, {byDay.table, countDays},
 		{"rollup_mark", ""}}
 }
 
-// count tells how many windows there are of a device, or, for "", of a fleet.
+// count returns how many windows there are of a device, or of a fleet if device is empty.
 func count(ctx context.Context, db *sqldb.DB, fleet, device string) (map[string]int64, error) {
 	s, err := Open(ctx, db, DefaultLimits())
 	if err != nil {
@@ -120,18 +119,18 @@ func count(ctx context.Context, db *sqldb.DB, fleet, device string) (map[string]
 	return counts, err
 }
 
-// eraseChunk bounds a transaction, which other writers wait for.
+// eraseChunk bounds the rows that one transaction deletes, because other writers wait for it.
 const eraseChunk = 2000
 
-// erase deletes all windows of a device, or of a fleet, with their ledgers. The
-// tombstone must be buried: from then on, no writer counts anything that was
-// received before, nor writes a row that it had in memory. Windows that also
-// count what came later must be made again, by adding that anew. It may stop
-// anywhere and be run again; what it deletes is counted once. held is asked
-// before every chunk, and stops it with its error.
+// erase deletes all windows, with their ledgers, of a device or of a whole fleet. The
+// tombstone must be buried before: from then on, no writer counts an event that was received
+// before it, or writes a row that it had in memory. Windows that also count later events are
+// deleted as well, and those events must be added again afterwards. erase may stop anywhere and be
+// run again; each deletion is counted once. held is called before every chunk, and its error
+// stops the erasure.
 //
-// Nobody moves minutes meanwhile. Objects are first: what a late event reads from
-// one before that is a row when the rows are deleted.
+// No minutes are moved meanwhile. Objects are erased first: if a late event has read a window
+// from an object before that, the window is a row when the rows are deleted.
 func (s *Store) erase(ctx context.Context, db *sqldb.DB, t tombstone.Target, held func() error) error {
 	return s.tiered(ctx, func(old *tier) error { return s.eraseWith(ctx, db, old, t, held) })
 }
@@ -163,13 +162,13 @@ func (s *Store) eraseWith(ctx context.Context, db *sqldb.DB, old *tier, t tombst
 			}
 		}
 		if table[0] == byMinute.table {
-			// What a process has read of a row before it was deleted must not go into
-			// one that is made in its place, and may be of the same version.
+			// A process may have read a row before it was deleted. It must not merge that into a new
+			// row in its place, which may have the same version.
 			if err := s.forgetAll(ctx); err != nil {
 				return err
 			}
 		}
-		// Who made hours of the minutes that were just deleted ends first.
+		// Wait for transactions that computed hours from the minutes that were just deleted.
 		if err := tombstone.Barrier(ctx, db); err != nil {
 			return fmt.Errorf("erasing from %s: %w", table[0], err)
 		}
@@ -177,8 +176,8 @@ func (s *Store) eraseWith(ctx context.Context, db *sqldb.DB, old *tier, t tombst
 	return nil
 }
 
-// forgetAll has every process forget what it has in memory, after it is written,
-// where each has a memory that others do not see.
+// forgetAll makes every process write and then forget the rows in its memory, if processes
+// have memories of their own. In SQLite alter does that.
 func (s *Store) forgetAll(ctx context.Context) error {
 	if !s.parted {
 		return nil
@@ -186,5 +185,5 @@ func (s *Store) forgetAll(ctx context.Context) error {
 	return s.foldAll(ctx)
 }
 
-// Counted is how many events a batch added.
+// Counted returns how many events a batch added.
 func (r Result) Counted() int { return r.Events[outcomeCounted] }

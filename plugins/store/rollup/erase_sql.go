@@ -18,7 +18,7 @@ func (t *sqliteTx) stones(ctx context.Context) (*tombstone.Set, error) {
 	return tombstone.Load(ctx, t.tx)
 }
 
-// ofTarget is the condition of the target's rows: $1 fleet, $2 device.
+// ofTarget returns the condition for the target's rows: $1 is the fleet, $2 the device.
 func ofTarget(t tombstone.Target) string {
 	if t.Device == "" {
 		return `fleet = $1 AND $2 = ''`

@@ -14,9 +14,9 @@ import (
 // queryTimeout bounds one request.
 const queryTimeout = 30 * time.Second
 
-// Handler answers GET /v1/rollups and GET /v1/devices/{id}/latest, for the
-// fleet that apikey.Authenticator put into the request. openapi.json describes
-// it. The clock is an argument for tests: time.Now.
+// Handler answers GET /v1/rollups and GET /v1/devices/{id}/latest for the fleet that
+// apikey.Authenticator put into the request. openapi.json describes both. clock is time.Now,
+// except in tests.
 func Handler(store *Store, clock func() time.Time) http.Handler {
 	h := &handler{store, clock}
 	mux := http.NewServeMux()
@@ -136,8 +136,8 @@ func (h *handler) latest(w http.ResponseWriter, r *http.Request) {
 	httpx.Answer(w, http.StatusOK, out)
 }
 
-// failed answers a query that the database did not. Its text may name hosts
-// and tables, so it stays out of the answer.
+// failed answers a request when the database could not be read. The error may name hosts and
+// tables, so it goes to the log and not into the answer.
 func failed(w http.ResponseWriter, r *http.Request, err error) {
 	p := httpx.Problem{Type: "store-unavailable", Status: http.StatusServiceUnavailable,
 		Title:  "The rollup store does not answer",

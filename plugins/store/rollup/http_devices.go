@@ -14,11 +14,11 @@ import (
 
 const (
 	devicesPage, devicesPageMost = 50, 500
-	devicesMost                  = 20 * time.Second // for the list to be read the first time
-	searchMost                   = 128              // bytes of what is searched for
+	devicesMost                  = 20 * time.Second // for the first read of the list
+	searchMost                   = 128              // bytes of prefix and search
 )
 
-// OpenAlerts tells how many alerts are open of each of some devices.
+// OpenAlerts returns how many alerts are open for each of some devices of a fleet.
 type OpenAlerts func(ctx context.Context, fleet string, devices []string) (map[string]int, error)
 
 type deviceJSON struct {
@@ -26,7 +26,7 @@ type deviceJSON struct {
 	Device   string    `json:"device_id"`
 	LastSeen time.Time `json:"last_seen"`
 	Silent   float64   `json:"silent_seconds"`
-	Alerts   *int      `json:"open_alerts"` // null: not known now
+	Alerts   *int      `json:"open_alerts"` // null: could not be counted
 }
 
 type devicesJSON struct {
@@ -36,20 +36,20 @@ type devicesJSON struct {
 	Next    *string      `json:"next"`
 }
 
-// deviceQuery is what is asked of the list of devices.
+// deviceQuery is a parsed GET /v1/devices.
 type deviceQuery struct {
 	fleet          string
-	prefix, search string // search in lower case
+	prefix, search string // search is in lower case
 	covers         func(device string) bool
-	before         int64 // last seen before this
+	before         int64 // only devices last seen before this, Unix seconds
 	limit          int
-	after          *Seen // the last of the page before
+	after          *Seen // the last device of the previous page
 }
 
-// DevicesHandler answers GET /v1/devices?prefix=&search=&silent_for=&limit=&cursor=,
-// the longest silent first, for the fleet that apikey.Authenticator put into the
-// request and within the device prefix of its key; an admin's that names no fleet
-// sees all. The clock is an argument for tests: time.Now.
+// DevicesHandler answers GET /v1/devices?prefix=&search=&silent_for=&limit=&cursor=, the longest
+// silent devices first, for the fleet that apikey.Authenticator put into the request and
+// within the device prefix of the key. For an admin key without a fleet it lists all fleets.
+// clock is time.Now, except in tests.
 func DevicesHandler(d *Directory, alerts OpenAlerts, clock func() time.Time) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/devices", func(w http.ResponseWriter, r *http.Request) {
@@ -110,13 +110,13 @@ func parseDevices(r *http.Request, now time.Time) (q deviceQuery, hash uint32, b
 	hash = httpx.Hash(v, q.fleet, "prefix", "search", "silent_for")
 	after, _, before, bad := httpx.Resume[Seen](v, hash)
 	if q.after = after; after != nil {
-		q.before = before // the silence of the first page
+		q.before = before // as on the first page
 	}
 	return q, hash, bad
 }
 
-// run returns a page of a list that is in order, how many match in all, and
-// whether more of them follow.
+// run returns one page of a sorted list, how many devices match in all, and whether more of
+// them follow the page.
 func (q *deviceQuery) run(list []Seen) (page []Seen, total int, more bool) {
 	end := sort.Search(len(list), func(i int) bool { return list[i].At >= q.before })
 	for _, s := range list[:end] {
@@ -136,13 +136,13 @@ func (q *deviceQuery) run(list []Seen) (page []Seen, total int, more bool) {
 	return page, total, more
 }
 
-// contains looks for a text in lower case, whatever the case of the device is.
+// contains reports whether the device contains a lower-case text, ignoring the device's case.
 func contains(device, lower string) bool {
 	return strings.Contains(device, lower) || strings.Contains(strings.ToLower(device), lower)
 }
 
-// countAlerts fills in the open alerts of a page. It is less than the page: what
-// cannot be counted is not known.
+// countAlerts fills in the open alerts of a page. When they cannot be counted, the page is
+// answered without them.
 func countAlerts(ctx context.Context, alerts OpenAlerts, page []deviceJSON) {
 	if alerts == nil {
 		return

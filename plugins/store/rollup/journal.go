@@ -9,40 +9,38 @@ import (
 	"time"
 )
 
-// journal is how a database takes what a batch adds before its rows are
-// written. Rewriting the row of every device that has sent something costs ten
-// times what counting does; an entry for all of the batch, or some, next to
-// nothing. So rows are written now and then, and in SQLite before a query reads
-// them; see parted for PostgreSQL.
+// journal stores what a batch adds before its rows are written. Rewriting the row of every
+// device that sent an event costs about ten times as much as counting the event; one or a few
+// entries for the whole batch cost almost nothing. So rows are written from time to time and, in
+// SQLite, before a query reads them. For PostgreSQL see parted.
 //
-// The ledger makes that safe: an entry lists events, and merging it into rows
-// that have some of them changes nothing. Who works on the journal does so in a
-// term of its own. Who finds another term than its own knows that somebody else
-// was here: it merges what the journal has into rows as they are stored, empties
-// it, and begins a new term.
+// The ledger makes this safe: an entry lists events, and merging it into rows that have
+// some of them already changes nothing. A process works on the journal in a term of its own.
+// When it finds another term, another process was at work: it then merges the entries into rows
+// as they are stored, empties the journal, and begins a new term.
 //
-// Rows are written in the order in which they began to lack something, a few at
-// a time, and the journal is emptied from its beginning: an entry goes when all
-// rows that it changed have been written since. An entry that is still there may
-// be in some rows already, which the ledger tells.
+// Rows are written in the order in which they first lacked something, a few at a time. The
+// journal is emptied from its beginning: an entry is removed when all rows that it changed have
+// been written since. Some rows may have events of an entry that is still there; merging it
+// again finds them in the ledger.
 type journal interface {
 	// term returns the current term, and whether the journal is empty.
 	term(ctx context.Context) (term int64, empty bool, err error)
-	// nextTerm begins a new one: what others have in memory is void.
+	// nextTerm begins a new term: what other processes have in memory becomes invalid.
 	nextTerm(ctx context.Context) (term int64, err error)
-	// append returns the number of a batch's entries, which is above those before.
+	// append adds the entries of a batch under one number, higher than all before, and returns it.
 	append(ctx context.Context, entries []*entryWriter, now time.Time) (seq int64, err error)
-	// entries hands on what was appended and is not cleared, in order.
+	// entries passes the entries to fn in order.
 	entries(ctx context.Context, fn func(body []byte, now time.Time) error) error
-	// clear removes the entries below a number.
+	// clear removes the entries with lower numbers.
 	clear(ctx context.Context, before int64) error
-	// stored is the newest minute of which there is a row; later ones come from who
-	// has the term alone.
+	// stored returns the newest minute that may have a row. Rows of later minutes can only
+	// come from the process that has the term.
 	stored(ctx context.Context) (bucket int64, err error)
 }
 
-// resume makes the memory that of the journal, so that adding to one adds to the
-// other. Nothing of it is true until the transaction has committed.
+// resume makes the memory agree with the journal, so that whatever is added to one is added
+// to the other. The memory is only valid if the transaction commits.
 func (s *Store) resume(ctx context.Context, t tx) error {
 	j := t.journal()
 	if j == nil {
@@ -75,9 +73,9 @@ func (s *Store) resume(ctx context.Context, t tx) error {
 	return nil
 }
 
-// remerge merges an entry into rows as they are stored. What it has was counted:
-// a ledger that its row has lost since knew none of it, because rows keep their
-// ledgers that were written since the oldest entry was added.
+// remerge merges an entry into rows as they are stored. Its events were counted when the entry
+// was added. That a row has dropped its ledger since cannot lead to counting them twice: the
+// ledger of a row that was written after the oldest entry was added is not dropped.
 func (s *Store) remerge(ctx context.Context, t tx, body []byte, now time.Time) error {
 	windows, err := decodeEntry(body)
 	if err != nil {
@@ -91,15 +89,15 @@ func (s *Store) remerge(ctx context.Context, t tx, body []byte, now time.Time) e
 	return err
 }
 
-// counted has events taken as what they are in a journal: not in doubt.
+// counted clears the replayed flag of all events: those of a journal were accepted already.
 func (w *Window) counted() {
 	for i := range w.events {
 		w.events[i].replayed = false
 	}
 }
 
-// enter puts what a batch counts into the journal. The rows that lack nothing
-// but this batch are those of s.unwritten from fresh on.
+// enter adds the note of a batch to the journal. The rows from s.unwritten[fresh] on lack
+// nothing but this batch.
 func (s *Store) enter(ctx context.Context, t tx, of *note, now time.Time, fresh int) error {
 	entries := of.filled()
 	if len(entries) == 0 {
@@ -121,7 +119,7 @@ func (s *Store) enter(ctx context.Context, t tx, of *note, now time.Time, fresh 
 	return nil
 }
 
-// writeAlone writes the rows that a batch has not noted, of those from fresh on.
+// writeAlone writes those rows from s.unwritten[fresh] on that the batch has not noted.
 func (s *Store) writeAlone(ctx context.Context, t tx, of *note, fresh int) error {
 	if of.alone == nil {
 		return nil
@@ -140,7 +138,7 @@ func (s *Store) writeAlone(ctx context.Context, t tx, of *note, fresh int) error
 	return s.writeRows(ctx, t, rows)
 }
 
-// writeOut writes rows of a span that are not.
+// writeOut writes the unwritten rows of a span.
 func (s *Store) writeOut(ctx context.Context, t tx, of span) error {
 	var rows []*entry
 	s.unwritten = slices.DeleteFunc(s.unwritten, func(e *entry) bool {
@@ -153,7 +151,7 @@ func (s *Store) writeOut(ctx context.Context, t tx, of span) error {
 	return s.writeRows(ctx, t, rows)
 }
 
-// writeFirst writes the n rows that have waited for longest.
+// writeFirst writes the n rows that have been unwritten for longest.
 func (s *Store) writeFirst(ctx context.Context, t tx, n int) error {
 	if n == 0 {
 		return nil
@@ -163,8 +161,8 @@ func (s *Store) writeFirst(ctx context.Context, t tx, n int) error {
 	return s.writeRows(ctx, t, rows)
 }
 
-// writeRows writes rows that were in s.unwritten, and removes from the journal
-// what no row lacks any more.
+// writeRows writes rows that were removed from s.unwritten, and removes from the journal the
+// entries that no row lacks any more.
 func (s *Store) writeRows(ctx context.Context, t tx, entries []*entry) error {
 	if err := s.putRows(ctx, t, entries); err != nil || t.journal() == nil {
 		return err
@@ -180,7 +178,7 @@ func (s *Store) putRows(ctx context.Context, t tx, entries []*entry) error {
 		rows[i] = e.row
 	}
 	if len(rows) > 0 {
-		slices.SortFunc(rows, func(a, b *windowRow) int { return a.compare(b.Key) }) // two writers lock in one order
+		slices.SortFunc(rows, func(a, b *windowRow) int { return a.compare(b.Key) }) // two writers lock in the same order
 		if err := s.store(ctx, t, rows, s.now); err != nil {
 			return err
 		}
@@ -189,7 +187,7 @@ func (s *Store) putRows(ctx context.Context, t tx, entries []*entry) error {
 	return nil
 }
 
-// settle removes from the journal what no row lacks any more.
+// settle removes from the journal the entries that no row lacks any more.
 func (s *Store) settle(ctx context.Context, j journal) error {
 	before := int64(math.MaxInt64)
 	if len(s.unwritten) > 0 {
@@ -209,10 +207,10 @@ func (s *Store) settle(ctx context.Context, j journal) error {
 	return nil
 }
 
-// alter runs fn, which changes minutes otherwise than by counting, in one
-// transaction that commits when fn returns nil. In SQLite rows hold all that was
-// counted before, and nothing that is in memory is true after it. In PostgreSQL
-// the versions of rows tell who has them in memory.
+// alter runs fn, which changes minutes in other ways than counting, in one transaction that
+// commits when fn returns nil. In SQLite, all that was counted before is in rows, and the
+// memory is invalid afterwards. In PostgreSQL, the versions of rows show which rows in memory
+// are outdated.
 func (s *Store) alter(ctx context.Context, fn func(tx) error) error {
 	return s.transact(ctx, all, func(t tx) error {
 		if err := fn(t); err != nil || t.journal() == nil || s.parted {
@@ -223,8 +221,8 @@ func (s *Store) alter(ctx context.Context, fn func(tx) error) error {
 	})
 }
 
-// view runs fn in one transaction that reads, and that sees every event of a
-// span whose batch was acknowledged before.
+// view runs fn in one read transaction. It sees every event of the span whose batch was
+// acknowledged before. fn may be called more than once, when objects are replaced meanwhile.
 func (s *Store) view(ctx context.Context, of span, fn func(tx) error) error {
 	if err := s.current(ctx, of); err != nil {
 		return err
@@ -241,16 +239,14 @@ func (s *Store) view(ctx context.Context, of span, fn func(tx) error) error {
 	}
 }
 
-// movedMost is how often a reader begins again because objects of old minutes
-// were replaced.
+// movedMost is how often view tries when objects of old minutes are replaced meanwhile.
 const movedMost = 5
 
-// currentTimeout bounds the writing that a reader waits for.
+// currentTimeout bounds how long a reader waits for rows to be written.
 const currentTimeout = time.Minute
 
-// current writes the rows of a span that are not. Once it has begun it ends, even
-// when the reader has left: a write that breaks off voids the memory, which costs
-// everybody reading it again.
+// current writes the unwritten rows of a span. Once begun, it is not cancelled with ctx: an
+// interrupted write invalidates the memory, and all rows would have to be read again.
 func (s *Store) current(ctx context.Context, of span) error {
 	if !s.journals || s.parted {
 		return nil
@@ -269,15 +265,15 @@ func (s *Store) current(ctx context.Context, of span) error {
 	return s.transact(ctx, of, func(tx) error { return nil })
 }
 
-// knows tells whether all rows of a span are written.
+// knows reports whether all rows of a span are written.
 func (s *Store) knows(term int64, of span) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return term == s.term && !slices.ContainsFunc(s.unwritten, func(e *entry) bool { return of.has(e.row.Key) })
 }
 
-// WriteOut writes all rows that are not, of all processes. When it returns nil,
-// whoever reads the tables sees every event whose batch was acknowledged before.
+// WriteOut writes all unwritten rows of all processes. When it returns nil, the tables contain
+// every event whose batch was acknowledged before.
 func (s *Store) WriteOut(ctx context.Context) error {
 	if s.parted {
 		return s.foldAll(ctx)
@@ -285,7 +281,7 @@ func (s *Store) WriteOut(ctx context.Context) error {
 	return s.current(ctx, all)
 }
 
-// leave writes the rows that this process still has to.
+// leave writes the unwritten rows of this process, before it ends.
 func (s *Store) leave(ctx context.Context) error {
 	if !s.parted {
 		return s.current(ctx, all)
@@ -299,8 +295,8 @@ func (s *Store) leave(ctx context.Context) error {
 	return s.retire(ctx)
 }
 
-// writeDue writes the rows whose time has come, some in each transaction, so
-// that batches wait for few of them.
+// writeDue writes the rows that are due, some in each transaction, so that batches do not wait
+// for all of them.
 func (s *Store) writeDue(ctx context.Context) error {
 	s.mu.Lock()
 	idle := !s.journals || s.term == 0
@@ -311,7 +307,7 @@ func (s *Store) writeDue(ctx context.Context) error {
 	}
 	s.mu.Unlock()
 	if idle && s.parted {
-		return s.exclusive(ctx, func(tx) error { return nil }) // which reads its part, and writes it
+		return s.exclusive(ctx, func(tx) error { return nil }) // resume reads its part of the journal and writes it
 	}
 	if idle {
 		return s.WriteOut(ctx)
@@ -322,7 +318,7 @@ func (s *Store) writeDue(ctx context.Context) error {
 			due := s.due(s.limits)
 			n = min(due, writeMost)
 			more = n < due
-			if due == 0 { // where no batch comes, nobody else does
+			if due == 0 { // trim here, because no batch may come that does
 				s.evicted += int64(s.cache.trim(s.limits.Cache, time.Now().Unix()))
 			}
 			return s.writeFirst(ctx, t, n)
@@ -334,8 +330,8 @@ func (s *Store) writeDue(ctx context.Context) error {
 	return nil
 }
 
-// transact runs fn in one transaction in which, in SQLite, the rows of a span hold
-// all that was counted.
+// transact runs fn in one transaction. In SQLite, rows of the span have all that was counted
+// when fn runs.
 func (s *Store) transact(ctx context.Context, of span, fn func(tx) error) error {
 	if !s.journals || s.parted {
 		return s.backend.update(ctx, fn)
@@ -348,7 +344,8 @@ func (s *Store) transact(ctx context.Context, of span, fn func(tx) error) error 
 	})
 }
 
-// exclusive runs fn, which may change the memory, in one transaction with it.
+// exclusive runs fn in one transaction while it holds the lock of the memory, which fn may
+// change. When the transaction fails, the memory is forgotten.
 func (s *Store) exclusive(ctx context.Context, fn func(tx) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -6,12 +6,12 @@ import (
 	"math"
 )
 
-// An entry of the journal; FORMAT.md describes it for people.
+// The format of an entry of the journal, which FORMAT.md documents.
 
-// entryVersion begins an entry.
+// entryVersion is the first byte of an entry.
 const entryVersion = 1
 
-// What follows.
+// The tags of what follows it.
 const (
 	tagFleet    = 1 // of the windows that follow
 	tagWindow   = 2 // of the events that follow
@@ -19,16 +19,16 @@ const (
 	tagReplayed = 4 // an event that a replay published
 )
 
-// entryWriter makes an entry of what a batch counts.
+// entryWriter encodes an entry.
 type entryWriter struct {
 	body  []byte
 	fleet string
 	names []string
 	index map[string]int
-	last  []int // the names of the event before
+	last  []int // numbers of the names in the previous event
 
-	node         int   // which devices it is of, see note
-	first, until int64 // the first bucket, and the last
+	node         int   // the part of the devices that it is for, see note
+	first, until int64 // the first and the last bucket
 }
 
 func (w *entryWriter) begin() {
@@ -76,8 +76,8 @@ func (w *entryWriter) event(bucket int64, e *sample) {
 	w.last = w.last[:len(e.readings)]
 }
 
-// name appends the number of a name, and where it is new, the name. n says
-// where in its event it is: most events of a batch have the same names.
+// name appends the number of a metric's name and, if the name is new, the name. n is the
+// position in the event: most events of a batch have the same names at the same positions.
 func (w *entryWriter) name(n int, name string) {
 	if n < len(w.last) && w.names[w.last[n]] == name {
 		w.body = binary.AppendUvarint(w.body, uint64(w.last[n]))
@@ -95,7 +95,7 @@ func (w *entryWriter) name(n int, name string) {
 	w.last = append(w.last[:n], i)
 }
 
-// decodeEntry makes the windows of an entry.
+// decodeEntry returns the windows of an entry.
 func decodeEntry(b []byte) (windows []*Window, err error) {
 	if len(b) == 0 || b[0] != entryVersion {
 		return nil, fmt.Errorf("reading an entry: %w", errCorrupt)

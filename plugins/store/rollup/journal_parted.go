@@ -7,45 +7,45 @@ import (
 	"time"
 )
 
-// parted is a journal of which each process has a part of its own, so that none
-// waits for another. Readers merge what the parts have into what they read of
-// rows, see pendingTx; nobody has rows written to read them.
+// parted is a journal of which each process has its own part, so that none waits for another.
+// Readers merge all parts into the rows they read, see pendingTx, so rows need not be written
+// before they are read.
 //
-// Two processes may both have something of a window, and each may count an event
-// that the other one has: when a log's partition changes hands, or when both are
-// given it. The rows agree in the end: who writes one of them second finds another
-// version than it knows, forgets what it has in memory, and merges its part into
-// rows as they are stored, by their ledgers.
+// Two processes may both have events of a window, even the same event: when a partition of the
+// log is assigned to another process, or to two at once. The rows are correct in the end: the
+// process that writes a row second finds a version that it does not expect, forgets its memory,
+// and merges its part into rows as they are stored, by their ledgers.
 //
-// What a process leaves that died, another one merges as if it were its own.
+// When a process has died, another one merges its part as if it were its own.
 type parted interface {
 	journal
-	// meeting hands on, in any order, what the parts have that may be of a span.
+	// meeting passes the entries of all parts that may have windows of a span to fn, in any order.
 	meeting(ctx context.Context, of span, fn func(body []byte) error) error
-	// hasBefore tells whether there is an entry that was added before a time.
+	// hasBefore reports whether any part has an entry that was added before a time.
 	hasBefore(ctx context.Context, before time.Time) (bool, error)
-	// writers lists the processes that have a part.
+	// writers returns the processes that have a part.
 	writers(ctx context.Context) ([]journalWriter, error)
-	// take takes a part over, unless somebody else has or its process has worked
-	// since: that begins anew. The transaction must clear it.
+	// take takes over the part of a process. ok is false when another process has done so, or
+	// when the process has worked since w was read. After take, the process has to begin a new
+	// part. The transaction must clear the part.
 	take(ctx context.Context, w journalWriter) (part journal, ok bool, err error)
 }
 
-// journalWriter is a process that has a part.
+// journalWriter is a process that has a part of the journal.
 type journalWriter struct {
 	ID      string
-	Batches int64 // how often it was at work; -1: however often
+	Batches int64 // how often it has worked on its part; -1 in take: any number
 }
 
-// fold writes the rows that another process's part of the journal has, and ends the
-// part, so that its memory is void. It does nothing when that was done by somebody
-// else, or the process has worked since.
+// fold writes to rows what another process's part of the journal has, and ends the part, which
+// invalidates that process's memory. It does nothing when another process has done so, or
+// when the process has worked since w was read.
 func (s *Store) fold(ctx context.Context, w journalWriter) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	written, writes := s.written, s.term != 0
 	err := s.backend.update(ctx, func(t tx) error {
-		if writes { // its own rows are merged with, and written, too
+		if writes { // its own unwritten rows are merged with them, and written, too
 			if err := s.resume(ctx, t); err != nil {
 				return err
 			}
@@ -79,20 +79,20 @@ func (s *Store) fold(ctx context.Context, w journalWriter) error {
 	return err
 }
 
-// retire writes the rows that this process has to, and ends its part.
+// retire writes the unwritten rows of this process, and ends its part.
 func (s *Store) retire(ctx context.Context) error {
 	return s.again(ctx, func() error {
 		return s.exclusive(ctx, func(t tx) error {
 			if err := s.writeOut(ctx, t, all); err != nil {
 				return err
 			}
-			_, _, err := t.journal().(parted).take(ctx, journalWriter{s.id, -1}) // which voids the memory
+			_, _, err := t.journal().(parted).take(ctx, journalWriter{s.id, -1}) // which invalidates the memory
 			return err
 		})
 	})
 }
 
-// again does what another writer may come in between.
+// again repeats fn, up to maxAttempts times, while another writer causes a conflict.
 func (s *Store) again(ctx context.Context, fn func() error) error {
 	for attempt := 1; ; attempt++ {
 		err := fn()
@@ -105,9 +105,9 @@ func (s *Store) again(ctx context.Context, fn func() error) error {
 	}
 }
 
-// foldAll writes the rows of all journals. When it returns nil, rows have every
-// event whose batch was acknowledged before, and what any process had in memory
-// then is void.
+// foldAll writes to rows what all parts of the journal have. When it returns nil, rows have
+// every event whose batch was acknowledged before, and whatever a process had in memory then
+// is invalid.
 func (s *Store) foldAll(ctx context.Context) error {
 	list, err := s.writers(ctx)
 	if err != nil {
@@ -137,19 +137,19 @@ func (s *Store) writers(ctx context.Context) (list []journalWriter, err error) {
 	return list, nil
 }
 
-// silentFor is for how long a process has done nothing when its part of the journal
-// is taken for left behind. One that has something in memory does something each
-// few seconds; where it was only slow, it reads its rows again.
+// silentFor is how long a process must have been idle before its part of the journal counts as
+// left behind. A process with unwritten rows is never idle for more than a few seconds. If it
+// was only slow, it reads its rows again.
 const silentFor = 30 * time.Second
 
-// silence is since when a process has done nothing, as another one sees it.
+// silence is what another process's count of batches was, and since when.
 type silence struct {
 	batches int64
 	since   time.Time
 }
 
-// adopt merges what processes have left behind. It is called again and again:
-// that a process is silent shows in time.
+// adopt folds the parts of processes that have died. It must be called regularly: it recognises
+// them by not having worked between calls.
 func (s *Store) adopt(ctx context.Context) error {
 	if !s.parted {
 		return nil
@@ -166,7 +166,7 @@ func (s *Store) adopt(ctx context.Context) error {
 	return nil
 }
 
-// left lists the processes that are silent, and notes what all of them have done.
+// left returns the processes that are silent for silentFor, and notes how often each has worked.
 func (s *Store) left(list []journalWriter) (left []journalWriter) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

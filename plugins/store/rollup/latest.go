@@ -7,21 +7,21 @@ import (
 	"slices"
 )
 
-// latest is what a device reported last.
+// latest is what a device has reported last.
 type latest struct {
 	Metrics map[string]*metricRow // the window of each metric's newest reading
 	Recent  []line                // the windows that began in the last five minutes
 }
 
-// latestWindows is how far back, in windows that have readings, the newest
-// reading of a metric is looked for.
+// latestWindows is how many of the newest windows are searched for the newest reading of each
+// metric.
 const latestWindows = 60
 
-// errUnknownDevice says that the store has no window of a device.
+// errUnknownDevice says that the store has no window of the device.
 var errUnknownDevice = errors.New("the device has not reported")
 
-// latest returns the newest reading of each metric, and the windows that
-// began since a time.
+// latest returns the newest reading of each metric in the last latestWindows windows, and the
+// windows that began at or after since.
 func (s *Store) latest(ctx context.Context, fleet, device string, since int64) (*latest, error) {
 	var rows []*windowRow
 	err := s.view(ctx, span{Fleet: fleet, Devices: []string{device}, From: all.From, To: all.To}, func(t tx) (err error) {

@@ -8,7 +8,7 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// Lifecycle is the store of rollups.
+// Lifecycle describes the store of rollups for retention and erasure.
 func Lifecycle() lifecycle.Kind {
 	k := lifecycle.Kind{Name: "rollups", Place: lifecycle.Rollups,
 		Numbers: []string{"stats", "detail", "ledger", "sketch"},
@@ -36,7 +36,7 @@ func Lifecycle() lifecycle.Kind {
 	return k
 }
 
-// kept is an opened store of rollups.
+// kept is an opened store of rollups, as retention and erasure see it.
 type kept struct {
 	store *Store
 	db    *sqldb.DB
@@ -52,7 +52,7 @@ func (k kept) Expire(ctx context.Context, u lifecycle.Upkeep) (shares []lifecycl
 	}, err
 }
 
-// Count counts nothing of people's names: sums are of devices.
+// Count ignores targets that are names of people: rollups are kept by device only.
 func (k kept) Count(ctx context.Context, fleet string, of ...tombstone.Who) (map[string]int64, error) {
 	all := map[string]int64{}
 	for _, who := range of {
@@ -74,8 +74,8 @@ func (k kept) Bury(ctx context.Context, stone tombstone.Stone) error {
 	return tombstone.Bury(ctx, k.db, stone)
 }
 
-// Erase has nothing to do in the second pass: no writer brings back what a
-// buried tombstone holds, and windows of later events must stay.
+// Erase does nothing in the second pass: once a tombstone is buried no writer adds what it
+// covers, and windows of later events must stay.
 func (k kept) Erase(ctx context.Context, e lifecycle.Erasure) error {
 	if e.Again || e.Name {
 		return nil
@@ -83,7 +83,7 @@ func (k kept) Erase(ctx context.Context, e lifecycle.Erasure) error {
 	return k.store.erase(ctx, k.db, e.Target, e.Held)
 }
 
-// Bytes are those of old minutes: rows are none to speak of.
+// Bytes is the size of the objects of old minutes. The rows in the database are not included.
 func (k kept) Bytes(ctx context.Context) (n int64, err error) {
 	err = k.db.QueryRowContext(ctx, `SELECT coalesce(sum(bytes + summed), 0) FROM rollup_cold`).Scan(&n)
 	return n, err

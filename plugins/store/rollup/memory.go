@@ -8,35 +8,35 @@ import (
 	"time"
 )
 
-// memory is what a process keeps of a database of rollups, so that the next
-// batch of the same devices needs no reading. Where the database has a journal,
-// rows are also changed here first; all stores on a handle share one then.
+// memory is what a process keeps in memory of a database of rollups, so that the next batch of
+// the same devices need not read their rows. With a journal, rows are changed in memory first.
+// All stores on one database handle share one memory.
 //
-// None of it is needed: what is not in a row is in the journal. So whatever goes
-// wrong, all of it is forgotten and read again.
+// Nothing is lost with it: what is not in a row is in the journal. So after any error the whole
+// memory is forgotten and read again.
 type memory struct {
-	id    string     // of this process's part of the journal, where each has one
+	id    string     // names this process's part of the journal, where each process has one
 	mu    sync.Mutex // held while a batch is merged
 	cache *cache
 	names map[string]string
 	batch uint64
-	known int64 // the erasures that the cache knows of
+	known int64 // number of the last tombstone that the cache respects
 
-	term      int64     // of the journal, that the cache is of; 0: of none
-	owes      bool      // there may be entries that rows lack, with nothing in memory
-	unwritten []*entry  // whose rows lack what the journal has, by when they first did
-	now       time.Time // of the last batch, as it says
-	begun     time.Time // of this memory: clock counts from it
-	added     int64     // when the last batch was, by clock
+	term      int64     // the journal's term that the cache belongs to; 0: none
+	owes      bool      // the journal may have entries that rows lack, though the memory is empty
+	unwritten []*entry  // rows that lack entries of the journal, in the order in which they began to
+	now       time.Time // time of the last batch, as given to Add
+	begun     time.Time // when this memory was made: clock counts from here
+	added     int64     // when the last batch was added, by clock
 	entries   []journaled
-	bytes     int   // of them
-	written   int64 // rows, ever
-	read      int64 // rows that were not in memory, ever
-	evicted   int64 // rows that found no room in memory, ever
+	bytes     int   // size of entries
+	written   int64 // rows written, in total
+	read      int64 // rows read because they were not in memory, in total
+	evicted   int64 // rows that were evicted for lack of room, in total
 	note      note
 }
 
-// journaled is an entry of the journal, and its bytes.
+// journaled is the number of a batch's entries in the journal, and their size.
 type journaled struct {
 	seq   int64
 	bytes int
@@ -46,20 +46,20 @@ func newMemory() *memory {
 	return &memory{id: rand.Text(), cache: newCache(), names: map[string]string{}, begun: time.Now()}
 }
 
-// clock is milliseconds that no change of the server's time moves.
+// clock returns monotonic milliseconds: it does not jump when the system time is set.
 func (m *memory) clock() int64 { return time.Since(m.begun).Milliseconds() }
 
-// forget begins anew, when another process has written.
+// forget empties the memory, because another process has written or a transaction has failed.
 func (m *memory) forget() {
 	m.cache = newCache()
 	m.term, m.unwritten, m.entries, m.bytes = 0, nil, nil, 0
 }
 
-// failed forgets what a transaction changed that has failed.
+// failed undoes in memory what a failed transaction changed.
 func (m *memory) failed(touched []*entry, journals bool, written int64) {
 	if m.written = written; journals {
 		m.owes = m.owes || m.term != 0
-		m.forget() // also what earlier batches have put into the journal
+		m.forget() // this includes what earlier batches have added to the journal
 		return
 	}
 	m.unwritten = nil
@@ -68,7 +68,7 @@ func (m *memory) failed(touched []*entry, journals bool, written int64) {
 	}
 }
 
-// changed notes a row that is to be written.
+// changed adds a row to the unwritten ones.
 func (m *memory) changed(e *entry) {
 	if e.unwritten {
 		return
@@ -77,15 +77,15 @@ func (m *memory) changed(e *entry) {
 	m.unwritten = append(m.unwritten, e)
 }
 
-// usage is what rows cost a process.
+// usage counts the rows that a process has written, read and evicted, and holds in memory.
 type usage struct {
-	Written int64 // rows, ever
-	Read    int64 // rows that were not in memory, ever
-	Evicted int64 // rows that found no room in memory, ever
+	Written int64 // rows, in total
+	Read    int64 // rows that were not in memory, in total
+	Evicted int64 // rows that were evicted for lack of room, in total
 	Held    int   // rows in memory
 }
 
-// Use returns what rows have cost this process.
+// Use returns the current counts.
 func (m *memory) Use() usage {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -93,18 +93,17 @@ func (m *memory) Use() usage {
 }
 
 const (
-	// journalMost is how many bytes a journal may have: as many are merged again
-	// after a crash, some 800,000 events in a few seconds.
+	// journalMost is the size in bytes from which rows are written to shorten the journal. As
+	// much is merged again after a crash: some 800,000 events, in a few seconds.
 	journalMost = 64 << 20
-	// writeMost is how many rows one transaction writes when time has come for
-	// them: batches wait for it.
+	// writeMost is how many due rows one transaction writes, because batches wait for it.
 	writeMost = 2000
-	// quiet is after how long without a batch all rows are written.
+	// quiet is how long after the last batch all rows are written.
 	quiet = 5 * time.Second
 )
 
-// due returns how many rows are to be written by now, the oldest first: those
-// that have waited for their time, and all of them when no more batches come.
+// due returns how many rows, from the first unwritten one on, must be written by now: those that
+// have waited for WriteEvery, or all when no batches come any more.
 func (m *memory) due(l Limits) int {
 	at := m.clock()
 	if at-m.added >= quiet.Milliseconds() {
@@ -116,8 +115,8 @@ func (m *memory) due(l Limits) int {
 	return n
 }
 
-// excess returns how many rows are to be written because there is no room for
-// more: as many as make some, so that the next batches need not.
+// excess returns how many rows must be written to make room for more. It makes enough room for
+// several batches.
 func (m *memory) excess(l Limits) int {
 	switch {
 	case l.WriteEvery <= 0:
@@ -130,6 +129,6 @@ func (m *memory) excess(l Limits) int {
 	return 0
 }
 
-// maxNames bounds the table of interned names, which a stream of ever new
-// metric names would otherwise grow.
+// maxNames bounds the table of interned names, which a stream of ever new metric names would
+// otherwise grow without limit.
 const maxNames = 10_000

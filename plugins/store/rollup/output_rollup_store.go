@@ -126,9 +126,9 @@ type output struct {
 	freshness                                      *service.MetricTimer
 
 	counting sync.Mutex
-	counted  usage // that is in the metrics
+	counted  usage // what the metrics have counted already
 
-	mu      sync.Mutex // held by Close, while the upkeep ends
+	mu      sync.Mutex // held by Close until the upkeep has ended
 	store   *Store
 	release func()
 	tending *flow.Task
@@ -161,12 +161,13 @@ func newOutput(parsed *service.ParsedConfig, res *service.Resources) (service.Ba
 	o.conflicts = meter.Counter(m, "weir_rollup_conflicts_total")
 	o.moved = meter.Counter(m, "weir_rollup_moved_windows_total")
 	o.rolled = meter.Counter(m, "weir_rollup_rolls_total")
-	// batches of one store wait for each other
+	// One batch at a time: batches of one store would wait for each other.
 	return flow.Hold(o, "rollup store", "weir_rollup_store_up", meter.Counter(m, "weir_rollup_store_failures_total"), res),
 		batching, 1, nil
 }
 
-// Connect opens the database and starts the upkeep.
+// Connect opens the database and starts the upkeep. In SQLite it first writes to rows what
+// a crash has left in the journal.
 func (o *output) Connect(ctx context.Context) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -179,7 +180,7 @@ func (o *output) Connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if !store.parted { // what a crash left in the journal
+	if !store.parted { // a crash may have left entries in the journal
 		if err := store.WriteOut(ctx); err != nil {
 			release()
 			return err
@@ -190,8 +191,9 @@ func (o *output) Connect(ctx context.Context) error {
 	return nil
 }
 
-// WriteBatch returns nil when every event of the batch is durable in the
-// rollups, or known to be counted already. After an error nothing was written.
+// WriteBatch returns nil when every event of the batch is durable in the rollups or was counted
+// before. After an error nothing was counted, unless the connection broke at the commit; the
+// retry finds out.
 func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) error {
 	o.mu.Lock()
 	store := o.store
@@ -228,13 +230,13 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) err
 	return nil
 }
 
-// oldestOf is when the oldest live event of some windows was received; replays
-// say nothing of how fresh the rollups are.
+// oldestOf returns when the oldest live event of some windows was received. Replayed events say
+// nothing about how fresh the rollups are.
 func oldestOf(windows []*Window) (time.Time, bool) {
 	var oldest string
 	for _, w := range windows {
 		for i := range w.events {
-			// All are written in event.TimeFormat, some with digits more, which sorts as the times do.
+			// All times have the layout event.TimeFormat, some with more digits, and sort as texts.
 			if e := &w.events[i]; !e.replayed && e.received != "" && (oldest == "" || e.received < oldest) {
 				oldest = e.received
 			}
@@ -243,7 +245,7 @@ func oldestOf(windows []*Window) (time.Time, bool) {
 	return text.ParseTime(oldest)
 }
 
-// count brings the metrics of rows up to date.
+// count updates the metrics of rows.
 func (o *output) count(store *Store) {
 	o.counting.Lock()
 	defer o.counting.Unlock()
@@ -255,8 +257,7 @@ func (o *output) count(store *Store) {
 	o.counted = use
 }
 
-// windowOf returns the window that a message is, as the processor made it or
-// as JSON.
+// windowOf returns the window in a message: the processor's Window, or decoded from JSON.
 func windowOf(msg *service.Message) (*Window, error) {
 	if msg.HasStructured() {
 		if v, err := msg.AsStructured(); err == nil {
@@ -276,7 +277,8 @@ func windowOf(msg *service.Message) (*Window, error) {
 	return w, nil
 }
 
-// Close writes the rows that are not, ends the upkeep and releases the database.
+// Close ends the upkeep, writes the unwritten rows, and releases the database. When writing
+// fails the rows are still in the journal.
 func (o *output) Close(ctx context.Context) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()

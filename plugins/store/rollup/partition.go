@@ -11,9 +11,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// partitionWidth is how many seconds a native partition spans, in whole weeks
-// from a Monday; 0 for a table in one piece. The tables that the migration
-// makes agree with it.
+// partitionWidth returns how many seconds a native partition spans: whole weeks from a Monday
+// on; 0 for a table that is not partitioned. The migration uses the same widths.
 func partitionWidth(r resolution) int64 {
 	switch r {
 	case byMinute:
@@ -24,10 +23,10 @@ func partitionWidth(r resolution) int64 {
 	return 0
 }
 
-// partitionLock is the advisory lock of whoever makes a partition.
+// partitionLock is the advisory lock for creating a partition.
 const partitionLock = 7341129
 
-const firstMonday = 4 * 86400 // of 1970
+const firstMonday = 4 * 86400 // in 1970
 
 func partitionStart(r resolution, bucket int64) int64 {
 	return bucket - mod(bucket-firstMonday, partitionWidth(r))
@@ -37,7 +36,7 @@ func partitionName(r resolution, start int64) string {
 	return r.table + "_p" + at(start).UTC().Format("20060102")
 }
 
-// prepare makes the partitions that rows need, outside of their transaction.
+// prepare creates the partitions that rows need, in a transaction of its own.
 func (p *postgres) prepare(ctx context.Context, r resolution, rows []*windowRow) error {
 	if !p.native || partitionWidth(r) == 0 {
 		return nil
@@ -63,8 +62,8 @@ func (p *postgres) prepare(ctx context.Context, r resolution, rows []*windowRow)
 	return nil
 }
 
-// makePartition attaches a table rather than creating a partition in place: that
-// lock lets everyone else read and write on, our own transaction included.
+// makePartition creates a table and attaches it. Unlike creating a partition in place, this
+// takes a lock that lets others read and write, including our own open transaction.
 func (p *postgres) makePartition(ctx context.Context, r resolution, name string, start int64) error {
 	return p.begin(ctx, pgx.TxOptions{}, func(t pgx.Tx) error {
 		if _, err := t.Exec(ctx, `SELECT pg_advisory_xact_lock($1, hashtext(current_schema()))`,
@@ -83,7 +82,7 @@ func (p *postgres) makePartition(ctx context.Context, r resolution, name string,
 	})
 }
 
-// partitionsBefore lists the partitions that lie wholly before the cutoff.
+// partitionsBefore returns the partitions that end at the cutoff or before.
 func (p *postgres) partitionsBefore(ctx context.Context, r resolution, cutoff int64) (names []string, err error) {
 	if !p.native || partitionWidth(r) == 0 {
 		return nil, nil
@@ -100,9 +99,9 @@ func (p *postgres) partitionsBefore(ctx context.Context, r resolution, cutoff in
 	return slices.DeleteFunc(names, func(n string) bool { return n >= limit }), err // names sort by time
 }
 
-// dropPartition drops a partition, unless it has rows of held fleets: then it
-// returns that it did not. It gives up after some seconds rather than queue
-// everyone behind a long query; the next pass tries again.
+// dropPartition drops a partition, unless it has rows of held fleets; then dropped is false. It
+// fails after a few seconds rather than make others wait behind a long query; the next pass
+// tries again.
 func (p *postgres) dropPartition(ctx context.Context, name string, held []string) (n int64, dropped bool, err error) {
 	err = p.begin(ctx, pgx.TxOptions{}, func(t pgx.Tx) error {
 		if _, err := t.Exec(ctx, `SET LOCAL lock_timeout = '3s'`); err != nil {
@@ -126,9 +125,9 @@ func (p *postgres) dropPartition(ctx context.Context, name string, held []string
 	return n, true, nil
 }
 
-// dropEmpty drops a partition that has no row: one whose rows were deleted keeps
-// the space of its indexes. It gives up rather than have others wait for more than
-// some seconds, as before a vacuum; the next pass tries again.
+// dropEmpty drops a partition without rows: deleting the rows has not returned the space of its
+// indexes. It gives up, without an error, when it would block others for more than a few
+// seconds, for example before a vacuum; the next pass tries again.
 func (p *postgres) dropEmpty(ctx context.Context, name string) (dropped bool, err error) {
 	quoted := pgx.Identifier{name}.Sanitize()
 	err = p.begin(ctx, pgx.TxOptions{}, func(t pgx.Tx) error {

@@ -146,5 +146,5 @@ func (j *pgJournal) take(ctx context.Context, w journalWriter) (journal, bool, e
 	return &pgJournal{t: j.t, writer: w.ID}, tag.RowsAffected() == 1, nil
 }
 
-// oldestEntry is when the oldest entry was added; now where there is none.
+// oldestEntry is when the oldest entry was added; infinity if there is none.
 const oldestEntry = `coalesce((SELECT to_timestamp(min(added_at)) FROM rollup_journal), 'infinity')`
