@@ -53,7 +53,7 @@ func (b *bench) people(ctx context.Context) error {
 	if err := s.await(ctx, gate, ""); err != nil {
 		return err
 	}
-	load := poster{url: "http://" + gate, key: s.key, devices: visitors, batch: 10, rate: peopleRate, connections: 64,
+	load := poster{url: "http://" + gate, key: s.key, devices: visitors, batch: 10, rate: peopleRate, connections: 256,
 		event: visit}
 	probe := &prober{system: s, gate: load}
 	warmup, measured := b.seconds(60), b.seconds(600)

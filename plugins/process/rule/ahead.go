@@ -72,9 +72,6 @@ func (o *output) ready(set *Set, records map[place][]incoming, logs map[string]s
 	slices.SortFunc(all, func(a, b *held) int {
 		return cmp.Or(cmp.Compare(a.topic, b.topic), cmp.Compare(a.number, b.number))
 	})
-	if o.duly(all) != nil {
-		return nil
-	}
 	return all
 }
 
@@ -92,7 +89,6 @@ func (o *output) writeAhead(ctx context.Context, seq int64, changed []*held, rec
 		}
 		h.arrived = time.Now()
 	}
-	some := o.takeSomeRows(changed, nil)
 	for _, h := range changed {
 		counted = append(counted, o.meters.more(h)...)
 		told = told || len(h.out) > 0
@@ -102,6 +98,7 @@ func (o *output) writeAhead(ctx context.Context, seq int64, changed []*held, rec
 		}
 		all = append(all, w)
 	}
+	some := o.takeSomeRows(changed)
 	db, buried := o.db, o.buriedSeq
 	o.store.Lock()
 	defer o.store.Unlock()

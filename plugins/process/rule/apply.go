@@ -64,8 +64,7 @@ type output struct {
 	fittedAt    time.Time
 	tails       map[kafka.Partition]tail
 	journalMost int             // bytes of the partitions' journals
-	rowsEach    int             // of images, with each batch
-	imageMost   int             // bytes of one
+	rowsEach    int             // of checkpoints, with each batch
 	cleared     map[place]*Set  // the empty set for which nothing is kept of a partition
 	sets        map[string]*Set // that were in force, by version
 }
@@ -244,19 +243,20 @@ func (o *output) commit(ctx context.Context, seq int64, do func(*sql.Tx, *tombst
 	if err == nil {
 		err = still(ctx, tx, seq)
 	}
-	due := o.duly(changed)
 	for _, h := range changed {
 		if err == nil {
-			err = h.save(ctx, tx, rowsMost(o.db.Dialect), o.rowsEach, o.imageMost, h == due, o.now())
+			err = h.save(ctx, tx, rowsMost(o.db.Dialect), o.now())
 		}
 		if err == nil && h.over() {
 			delete(o.places, place{h.topic, h.number})
 			err = emptyPlace(ctx, tx, place{h.topic, h.number})
 		}
 	}
-	for _, some := range o.takeSomeRows(changed, due) {
-		if err == nil {
-			err = some.write(ctx, tx, rowsMost(o.db.Dialect))
+	if err == nil {
+		for _, some := range o.takeSomeRows(changed) {
+			if err == nil {
+				err = some.write(ctx, tx, rowsMost(o.db.Dialect))
+			}
 		}
 	}
 	if err == nil {
@@ -311,7 +311,7 @@ func (o *output) hold(ctx context.Context, tx *sql.Tx, set *Set, at place, log s
 	if err != nil {
 		return nil, err
 	}
-	if !j.empty() && pos.rules != naming(set.Version, o.canary) {
+	if !j.empty() && (j.old || pos.rules != naming(set.Version, o.canary)) {
 		if err := fold(ctx, tx, o.db.Dialect, o.sets, at, pos, j); err != nil {
 			return nil, err
 		}
@@ -331,8 +331,8 @@ func (o *output) hold(ctx context.Context, tx *sql.Tx, set *Set, at place, log s
 	if err := h.readBy(ctx, tx); err != nil {
 		return nil, err
 	}
-	if !j.empty() {
-		h.time = j.of.time
+	if h.trimmed = pos.version; !j.empty() {
+		h.time, h.recount = j.of.time, j.recount()
 	}
 	h.forSome = o.canary
 	h.tellFirst(o.canary.at(at.topic))
@@ -439,7 +439,8 @@ func (o *output) apply(h *held, topic string, r incoming, erased *tombstone.Set)
 	at := countsAt(e, r.received, event.Meta(r.msg, event.HeaderFlags), o.ahead)
 	n := len(h.misses)
 	o.taken = record{Fleet: r.fleet, At: at.UnixMicro(), ID: e.UUID, Offset: r.offset}
-	h.enter(raw, &o.taken, e.Device, h.take(&o.taken))
+	counted := h.take(&o.taken)
+	h.enter(raw, &o.taken, e.Device, counted, h.misses[n:])
 	for _, m := range h.misses[n:] {
 		o.say(h, m, r)
 	}

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"weir/internal/platform/sqldb"
@@ -13,36 +14,36 @@ import (
 // Writing the row of every key that a batch touched costs several times what
 // counting does. So a batch is an entry of a journal: what rules look at of each
 // event, in the order of the log, and where time went on without one. Rows are
-// written now and then, of one partition at a time, and its journal goes with it; many
-// of them by way of an image (image.go).
+// written some with each batch, when it is time (checkpoint.go).
 //
 // Rows with the journal after them are what a partition has in memory: who takes
 // it over reads the rows, and counts the entries again by the rules and bounds
 // that they were counted by, as its first entry has them. What they told is told
 // already. So nothing is journaled while a rule drains or while only some fleets
 // have it, nor where two topics are joined: rows are written with each batch then.
-const (
-	// journalMost is how many bytes the journals of a process's partitions may
-	// have together: a million events or less, which a start counts again in a
-	// second or two.
-	journalMost = 32 << 20
-	// rowsEvery is how long an entry waits at most for the next batch to write its
-	// rows.
-	rowsEvery = 30 * time.Second
-)
+
+// journalMost is how many bytes the journals of a process's partitions have together
+// before a checkpoint begins: a million events or less, which a start counts again in
+// a few seconds.
+const journalMost = 64 << 20
+
+// emptySeq is what rows count of an empty journal.
+const emptySeq = 0
 
 // journaled is what a partition has in its journal, and what goes there next.
 type journaled struct {
+	checkpoint
 	enters  bool // what is applied goes there
 	entry   entryWriter
-	lag     int       // bytes that rows lack
+	lag     int       // bytes of the entries that no checkpoint covers
 	since   time.Time // when it had none
-	images  []image   // the oldest first
 	scratch []byte
 }
 
 // head is that of what goes into the journal next.
-func (h *held) head(text string) head { return head{h.set.Version, text, h.time, h.delay, h.perFleet} }
+func (h *held) head(text string) head {
+	return head{entryVersion, h.set.Version, text, h.time, h.delay, h.perFleet}
+}
 
 // open begins the entry of a batch.
 func (h *held) open() {
@@ -57,15 +58,20 @@ func (h *held) open() {
 	h.entry.begin(h.head(text))
 }
 
-// enter notes an event that rules were given; of one that all of them have passed over
-// the time alone is enough.
-func (h *held) enter(raw []byte, e *record, device string, counted bool) {
+// enter notes an event that rules were given, and what they missed of it; of one that all
+// of them have passed over the time alone is enough.
+func (h *held) enter(raw []byte, e *record, device string, counted bool, missed []Miss) {
 	if !h.enters {
 		return
 	}
 	if !counted {
 		h.entry.time(h.time)
 		return
+	}
+	for i := range missed {
+		if missed[i].beyond() {
+			h.entry.refused(missed[i].Rule)
+		}
 	}
 	if !h.whole {
 		var all bool
@@ -77,9 +83,10 @@ func (h *held) enter(raw []byte, e *record, device string, counted bool) {
 	h.entry.event(tagWhole, e, device, raw)
 }
 
-// replay counts entries again, those of one fleet or, if it is "", of all. Nothing of
-// it is told, and nothing noted.
-func (p *partition) replay(entries [][]byte, fleet string) error {
+// replay counts entries again, those of one fleet or, if it is "", of all, for the keys
+// whose rows do not count them yet. Nothing of it is told, and nothing noted. p.recount is
+// from before the rows were read.
+func (p *partition) replay(entries []journaledAt, fleet string) error {
 	type noted struct {
 		tally   Counts
 		givenUp int64
@@ -89,10 +96,11 @@ func (p *partition) replay(entries [][]byte, fleet string) error {
 		before[i] = noted{op.tally, op.givenUp}
 	}
 	delay, perFleet := p.delay, p.perFleet
-	for _, entry := range entries {
-		d := &decoder{b: entry}
+	for _, one := range entries {
+		d := &decoder{b: one.entry}
 		h := d.head()
 		p.delay, p.perFleet = h.delay, h.perFleet
+		p.recount.comes(p, one.seq, h.version)
 		err := d.each(func(e *entered) (err error) {
 			switch {
 			case e.tag == tagTime:
@@ -109,6 +117,7 @@ func (p *partition) replay(entries [][]byte, fleet string) error {
 			if err != nil {
 				return fmt.Errorf("reading the journal of rules: %w", err)
 			}
+			p.recount.refused = e.refused
 			p.take(&e.record)
 			p.out, p.misses = p.out[:0], p.misses[:0]
 			return nil
@@ -122,26 +131,27 @@ func (p *partition) replay(entries [][]byte, fleet string) error {
 	for i, op := range p.ops {
 		op.tally, op.givenUp = before[i].tally, before[i].givenUp
 	}
+	p.recount.wake(p, never)
+	p.recount = nil
 	return nil
 }
 
-// resume puts the images of a partition's journal over its rows, which are in memory,
-// and counts its entries again, as they were counted by the same rules and bounds.
+// resume counts the entries of a partition's journal again, whose rows are in memory, as
+// they were counted by the same rules and bounds.
 func (h *held) resume(j journal, moment int64) (err error) {
-	if h.images, err = h.overlay(j, ""); err != nil {
+	if err := h.overlay(j, ""); err != nil {
 		return err
 	}
-	entries := j.bytes()
-	if err := h.replay(entries, ""); err != nil {
+	if err := h.replay(j.entries, ""); err != nil {
 		return err
 	}
 	if h.time != moment {
 		return fmt.Errorf("reading the journal of %s/%d: it ends at the time %d, and the partition stands at %d: %w", h.topic,
 			h.number, h.time, moment, errDamaged)
 	}
-	h.since = time.Now()
-	for _, e := range entries {
-		h.lag += len(e)
+	h.since, h.trimmed = time.Now(), j.before()
+	for _, e := range j.entries {
+		h.lag += len(e.entry)
 	}
 	return nil
 }
@@ -159,7 +169,7 @@ func fold(ctx context.Context, tx *sql.Tx, dialect sqldb.Dialect, known map[stri
 	}
 	set = set.at(at.topic)
 	h := &held{partition: newPartition(set, at.topic, at.number, j.of.delay, j.of.perFleet), position: *pos}
-	h.time, h.origin = j.of.time, pos.log
+	h.time, h.origin, h.recount = j.of.time, pos.log, j.recount()
 	if _, err := h.load(ctx, tx); err != nil {
 		return err
 	}
@@ -171,10 +181,11 @@ func fold(ctx context.Context, tx *sql.Tx, dialect sqldb.Dialect, known map[stri
 
 // journal is what a partition has beside its rows.
 type journal struct {
-	of      head          // of the newest image, or of the first entry: where counting goes on from
+	of      head          // of the first entry: where counting goes on from
 	text    string        // of the rules
-	images  []journaledAt // the oldest first
-	entries []journaledAt // since the newest
+	images  []journaledAt // of an earlier weir: journal_before.go
+	entries []journaledAt
+	old     bool // an earlier weir wrote some of it
 }
 
 type journaledAt struct {
@@ -184,12 +195,20 @@ type journaledAt struct {
 
 func (j *journal) empty() bool { return len(j.images) == 0 && len(j.entries) == 0 }
 
-// bytes are the entries.
-func (j *journal) bytes() (all [][]byte) {
-	for _, e := range j.entries {
-		all = append(all, e.entry)
+// before is the last entry that is gone.
+func (j *journal) before() int64 {
+	if len(j.entries) == 0 {
+		return math.MaxInt64
 	}
-	return all
+	return j.entries[0].seq - 1
+}
+
+// recount is how its entries are counted again; nil: there are none.
+func (j *journal) recount() *recount {
+	if len(j.entries) == 0 {
+		return nil
+	}
+	return &recount{first: j.entries[0].seq, graves: map[*operator]map[string]int64{}}
 }
 
 // set is the rule set by which a journal was counted, of its text.
@@ -213,6 +232,7 @@ func readJournal(ctx context.Context, tx *sql.Tx, at place) (j journal, err erro
 		if err = rows.Scan(&one.seq, &one.entry); err != nil {
 			break
 		}
+		j.old = j.old || len(one.entry) > 0 && one.entry[0] != entryVersion
 		if isImage(one.entry) {
 			j.images, j.entries = append(j.images, one), nil
 		} else {
@@ -257,8 +277,7 @@ func (h *held) entered(bytes int) {
 	h.lag += bytes
 }
 
-// journal writes an entry, or an image. It is numbered by the version that the
-// partition has with it.
+// journal writes an entry. It is numbered by the version that the partition has with it.
 func (h *held) journal(ctx context.Context, tx *sql.Tx, entry []byte) error {
 	return writeEntry(ctx, tx, place{h.topic, h.number}, h.version+1, entry)
 }
@@ -278,23 +297,4 @@ func emptyJournal(ctx context.Context, tx *sql.Tx, at place) error {
 		return fmt.Errorf("emptying the journal of %s/%d: %w", at.topic, at.number, err)
 	}
 	return nil
-}
-
-// duly is which of the partitions of a batch writes its rows, or an image, with it: one
-// at a time, so that no batch waits for many. A partition that had nothing for long may
-// be another process's by now.
-func (o *output) duly(changed []*held) (due *held) {
-	all := 0
-	for _, h := range o.places {
-		if time.Since(h.arrived) < 2*rowsEvery {
-			all += h.lag
-		}
-	}
-	for _, h := range changed {
-		if h.lag > 0 && (due == nil || h.lag > due.lag) && (all >= o.journalMost || time.Since(h.since) >= rowsEvery ||
-			h.changed() >= changedMost) {
-			due = h
-		}
-	}
-	return due
 }

@@ -6,17 +6,19 @@ import (
 	"strings"
 )
 
-// entryVersion begins an entry of the journal. One of a newer weir is refused.
-const entryVersion = 1
+// entryVersion begins an entry of the journal. One of a newer weir is refused; the first had
+// no tagRefused.
+const entryVersion = 2
 
 // What follows the head of an entry.
 const (
-	tagFleet = 1 // of the events that follow
-	tagEvent = 2 // by the values that rules look at
-	tagWhole = 3 // by its document
-	tagTime  = 4 // the partition's time went on, without an event
-	tagEpoch = 5 // of an image: of the keys that follow
-	tagKey   = 6 // of an image: a key with its device, and what is kept of it; nothing is no bytes
+	tagFleet   = 1 // of the events that follow
+	tagEvent   = 2 // by the values that rules look at
+	tagWhole   = 3 // by its document
+	tagTime    = 4 // the partition's time went on, without an event
+	tagEpoch   = 5 // of an image (journal_before.go): of the keys that follow
+	tagKey     = 6 // of an image: a key with its device, and what is kept of it; nothing is no bytes
+	tagRefused = 7 // a rule for which the key of the next event is one too many of its fleet
 )
 
 // entryWriter makes an entry.
@@ -31,14 +33,15 @@ type entryWriter struct {
 
 // head is how an entry was counted.
 type head struct {
+	version         byte
 	rules           string
 	text            string // of the rules, in the first entry
 	time            int64  // of the partition, before it
 	delay, perFleet int64
 }
 
-func (h head) append(b []byte, version byte) []byte {
-	b = appendText(appendText(append(b, version), h.rules), h.text)
+func (h head) append(b []byte) []byte {
+	b = appendText(appendText(append(b, h.version), h.rules), h.text)
 	for _, v := range [...]int64{h.time, h.delay, h.perFleet} {
 		b = binary.AppendVarint(b, v)
 	}
@@ -46,7 +49,7 @@ func (h head) append(b []byte, version byte) []byte {
 }
 
 func (w *entryWriter) begin(h head) {
-	b := h.append(w.b[:0], entryVersion)
+	b := h.append(w.b[:0])
 	*w = entryWriter{b: b, head: len(b)}
 }
 
@@ -65,6 +68,9 @@ func (w *entryWriter) event(tag byte, e *record, device string, payload []byte) 
 	b = binary.AppendUvarint(b, uint64(len(payload)))
 	w.b, w.at, w.offset = append(b, payload...), e.At, e.Offset
 }
+
+// refused notes that the key of the next event is one too many for a rule.
+func (w *entryWriter) refused(rule string) { w.b = appendText(append(w.bytes(), tagRefused), rule) }
 
 // time notes that the partition's time went on. Of steps with nothing between them the
 // last is enough.
@@ -88,12 +94,13 @@ type entered struct {
 	tag     byte
 	device  string
 	payload []byte
+	refused []string // the rules for which its key is one too many
 	to      int64
 }
 
 // head reads the beginning of an entry.
 func (d *decoder) head() (h head) {
-	if v := d.byte(); v != entryVersion && v != imageVersion {
+	if h.version = d.byte(); (h.version == 0 || h.version > entryVersion) && h.version != imageVersion {
 		d.bad, d.b = true, nil
 	}
 	h.rules, h.text = d.text(), d.text()
@@ -109,6 +116,9 @@ func (d *decoder) each(do func(e *entered) error) error {
 		switch e.tag = d.byte(); e.tag {
 		case tagFleet:
 			fleet = d.text()
+			continue
+		case tagRefused:
+			e.refused = append(e.refused, d.text())
 			continue
 		case tagEvent, tagWhole:
 			e.Fleet = fleet
@@ -127,6 +137,7 @@ func (d *decoder) each(do func(e *entered) error) error {
 		if err := do(&e); err != nil {
 			return err
 		}
+		e.refused = nil
 	}
 	if d.bad {
 		return fmt.Errorf("reading the journal of rules: %w", errDamaged)
@@ -143,13 +154,10 @@ func headOf(entry []byte) (head, error) {
 	return head{}, fmt.Errorf("reading the journal of rules: %w", errDamaged)
 }
 
-// without is an entry without the events of a fleet, or of one of its devices, or an
-// image without their keys. Of each event the time is left, so that what else it has is counted as it was. It is nil
-// when there are none; n says how many there were.
+// without is an entry without the events of a fleet, or of one of its devices. Of each event
+// the time is left, so that what else it has is counted as it was. It is nil when there are
+// none; n says how many there were.
 func without(entry []byte, fleet, device string) (rest []byte, n int64, err error) {
-	if isImage(entry) {
-		return imageWithout(entry, fleet, device)
-	}
 	d := &decoder{b: entry}
 	h := d.head()
 	if d.bad {
@@ -165,6 +173,9 @@ func without(entry []byte, fleet, device string) (rest []byte, n int64, err erro
 			w.time(e.At - h.delay)
 			n++
 		default:
+			for _, rule := range e.refused {
+				w.refused(rule)
+			}
 			w.event(e.tag, &e.record, e.device, e.payload)
 		}
 		return nil

@@ -102,8 +102,8 @@ func summed(j journal, fleet, device string) (n int64, err error) {
 	if !slices.ContainsFunc(set.Rules, func(r *Rule) bool { return r.across }) {
 		return 0, nil
 	}
-	for _, entry := range j.bytes() {
-		_, more, err := without(entry, fleet, device)
+	for _, one := range j.entries {
+		_, more, err := without(one.entry, fleet, device)
 		if n += more; err != nil {
 			return n, err
 		}

@@ -96,6 +96,9 @@ func eraseRows(ctx context.Context, tx *sql.Tx, dialect sqldb.Dialect, t tombsto
 	if _, err := tx.ExecContext(ctx, `UPDATE rule_position SET version = version + 1`); err != nil {
 		return err
 	}
+	if err := foldImages(ctx, tx, dialect); err != nil {
+		return err
+	}
 	events, err := foldSums(ctx, tx, dialect, t.Fleet, t.Device)
 	if err != nil {
 		return err

@@ -168,7 +168,7 @@ func (o *Openings) at(ctx context.Context, at place, ask asking) error {
 		return err
 	}
 	if !j.empty() {
-		p.time = j.of.time // the journal goes on from there
+		p.time, p.recount = j.of.time, j.recount() // the journal goes on from there
 	}
 	for _, part := range append(parts, p) {
 		for _, op := range part.ops {
@@ -177,10 +177,7 @@ func (o *Openings) at(ctx context.Context, at place, ask asking) error {
 			}
 		}
 		if part == p {
-			if _, err := p.overlay(j, fleet); err != nil {
-				return err
-			}
-			if err := p.replay(j.bytes(), fleet); err != nil {
+			if err := errors.Join(p.overlay(j, fleet), p.replay(j.entries, fleet)); err != nil {
 				return err
 			}
 		}
@@ -225,7 +222,7 @@ func (o *Openings) beside(ctx context.Context, tx *sql.Tx, p *partition, pos *po
 
 // readOpen reads what is kept of a fleet's keys.
 func (p *partition) readOpen(ctx context.Context, tx *sql.Tx, op *operator, fleet string) error {
-	rows, err := tx.QueryContext(ctx, `SELECT key, state FROM rule_state WHERE topic = $1 AND part = $2 AND epoch = $3
+	rows, err := tx.QueryContext(ctx, `SELECT key, state, seq FROM rule_state WHERE topic = $1 AND part = $2 AND epoch = $3
 		AND fleet = $4`, p.topic, p.number, op.Epoch, fleet)
 	if err != nil {
 		return fmt.Errorf("reading what is open: %w", err)
@@ -233,8 +230,9 @@ func (p *partition) readOpen(ctx context.Context, tx *sql.Tx, op *operator, flee
 	for err == nil && rows.Next() {
 		var key string
 		var state []byte
-		if err = rows.Scan(&key, &state); err == nil {
-			err = p.restore(op, fleet, key, state)
+		var seq int64
+		if err = rows.Scan(&key, &state, &seq); err == nil {
+			err = p.restore(op, fleet, key, state, seq)
 		}
 	}
 	if err = errors.Join(err, rows.Err(), rows.Close()); err != nil {

@@ -125,7 +125,7 @@ func TestOpen_MemoryTellsWhatTheStoreTells(t *testing.T) {
 		for _, f := range both {
 			f.v.activate(t, f.known[0].Number)
 			f.o.journalMost = 3000 // rows are written now and then
-			f.o.rowsEach = 5       // by way of images
+			f.o.rowsEach = 5       // of some keys
 		}
 		store, err := sqldb.Open(t.Context(), asked.url)
 		if err != nil {

@@ -68,24 +68,25 @@ type partition struct {
 	only     []string         // the fleets that are counted; none: all
 	fits     map[string]bool
 
-	time   int64 // its watermark: no window that ends by it is open
-	reader *predicate.Reader
-	whole  bool // rules look at more of an event than the reader's values
-	ops    []*operator
-	next   int64 // no timer rings before
-	out    []Result
-	bare   bool // what is told has no text: it goes to ends, where no text decides of it
-	ends   []ending
-	misses []Miss
-	args   []arg
-	holds  uint64            // of a pattern: the variables that the event may be; of a join, its sides
-	values []predicate.Value // for its conditions
-	key    []byte
-	keyed  *Rule // whose key it is, of the event at hand; nil: of none
-	found  bool  // of that key, peers are what there is
-	peers  *peers
-	groups []together // by operator.group
-	json   []byte
+	time    int64 // its watermark: no window that ends by it is open
+	reader  *predicate.Reader
+	whole   bool // rules look at more of an event than the reader's values
+	ops     []*operator
+	next    int64 // no timer rings before
+	out     []Result
+	bare    bool // what is told has no text: it goes to ends, where no text decides of it
+	ends    []ending
+	misses  []Miss
+	args    []arg
+	holds   uint64            // of a pattern: the variables that the event may be; of a join, its sides
+	values  []predicate.Value // for its conditions
+	key     []byte
+	keyed   *Rule // whose key it is, of the event at hand; nil: of none
+	found   bool  // of that key, peers are what there is
+	peers   *peers
+	groups  []together // by operator.group
+	recount *recount   // nil: no journal is counted again
+	json    []byte
 }
 
 // operator is a rule at work: its keys, and when they are due.
@@ -134,9 +135,9 @@ type keyState struct {
 	more  []int64   // what a kind keeps beside: the ends of sessions, the number of a count window
 	form  *form     // in which it is told
 	due   int64
-	dirty bool  // changed since it was saved
-	saved bool  // there is a row of it, or an image has it
-	image int64 // the last one that has it
+	dirty bool  // changed, and in no list of a checkpoint
+	saved bool  // there is a row of it, or a checkpoint is to write one
+	asOf  int64 // as it was read: the last entry of the journal that it counts
 	fresh bool  // changed since a result was told of what is still open
 }
 
@@ -267,13 +268,16 @@ func (p *partition) applyTo(op *operator, e *record) Outcome {
 		return Filtered
 	}
 	k := p.find(op)
+	if p.recount.has(op, k, p.key) {
+		return Counted
+	}
 	isNew := k == nil
 	if isNew {
 		if op.pattern.passes(p, e) {
 			return Counted
 		}
 		as := op.as(e.Fleet)
-		if most := p.keysOf(as); most > 0 && op.fleets[e.Fleet] >= most {
+		if p.over(op, as, e.Fleet) {
 			p.misses = append(p.misses, Miss{Rule: op.Name, Offset: e.Offset, Outcome: OverLimit})
 			return OverLimit
 		}

@@ -13,7 +13,10 @@ import "weir/internal/platform/sqldb"
 //	is the newest recorded_at of its results. `tally` also has what drains,
 //	and who tells what meanwhile.
 //
-// rule_state     what is kept of a key; `epoch` names the rule as it counts.
+// rule_state     what is kept of a key; `epoch` names the rule as it counts, `seq` is the last
+//
+//	entry of the journal that it counts. Without a state: it is gone.
+//
 // rule_journal   what batches added to a partition since its rows were written, in
 //
 //	the order of `seq`, which is the partition's version: journal.go.
@@ -113,6 +116,9 @@ CREATE TABLE rule_furthest (
 CREATE INDEX rule_furthest_by_time ON rule_furthest (told_at);
 CREATE INDEX rule_furthest_due ON rule_furthest (fleet, hour) WHERE due = 1;
 `
+	const checkpoints = `
+ALTER TABLE rule_state ADD COLUMN seq BIGINT NOT NULL DEFAULT 0;
+`
 	return []sqldb.Migration{{
 		SQLite:   positions + results + state + "BLOB" + rest + " WITHOUT ROWID;",
 		Postgres: positions + results + state + "BYTEA" + rest + ";",
@@ -120,5 +126,6 @@ CREATE INDEX rule_furthest_due ON rule_furthest (fleet, hour) WHERE due = 1;
 		{SQLite: canaries, Postgres: canaries}, {SQLite: topics, Postgres: topics}, {
 			SQLite:   journal + "BLOB NOT NULL, PRIMARY KEY (topic, part, seq));",
 			Postgres: journal + "BYTEA NOT NULL, PRIMARY KEY (topic, part, seq));",
-		}, {SQLite: sources, Postgres: sources}, {SQLite: summed + "BLOB" + sums, Postgres: summed + "BYTEA" + sums}}
+		}, {SQLite: sources, Postgres: sources}, {SQLite: summed + "BLOB" + sums, Postgres: summed + "BYTEA" + sums},
+		{SQLite: checkpoints, Postgres: checkpoints}}
 }

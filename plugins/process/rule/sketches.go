@@ -243,7 +243,7 @@ func eraseStates(ctx context.Context, tx *sql.Tx, at place, rules map[string]*Ru
 	if err := sqldb.Each(ctx, tx, func(from sqldb.Row) error {
 		var r row
 		err := from.Scan(&r.epoch, &r.key, &r.state)
-		if err != nil || rules[r.epoch] == nil {
+		if err != nil || rules[r.epoch] == nil || len(r.state) == 0 {
 			return err
 		}
 		k, err := decodeKey(t.Fleet+"\x00"+r.key, r.state, rules[r.epoch])

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -129,7 +128,7 @@ func (p *position) readTally(at place) error {
 // load reads what is kept of a partition's keys. What is kept for rules that
 // are not in force, and do not drain, is deleted: gone says of how many keys.
 func (h *held) load(ctx context.Context, tx *sql.Tx) (gone int64, err error) {
-	rows, err := tx.QueryContext(ctx, `SELECT epoch, fleet, key, state FROM rule_state WHERE topic = $1 AND part = $2`,
+	rows, err := tx.QueryContext(ctx, `SELECT epoch, fleet, key, state, seq FROM rule_state WHERE topic = $1 AND part = $2`,
 		h.topic, h.number)
 	if err != nil {
 		return 0, fmt.Errorf("reading the state of %s/%d: %w", h.topic, h.number, err)
@@ -148,7 +147,8 @@ func (h *held) load(ctx context.Context, tx *sql.Tx) (gone int64, err error) {
 	for rows.Next() {
 		var epoch, fleet, key string
 		var state []byte
-		if err = rows.Scan(&epoch, &fleet, &key, &state); err != nil {
+		var seq int64
+		if err = rows.Scan(&epoch, &fleet, &key, &state, &seq); err != nil {
 			break
 		}
 		of, known := ops[epoch]
@@ -156,10 +156,14 @@ func (h *held) load(ctx context.Context, tx *sql.Tx) (gone int64, err error) {
 			unknown[epoch] = true
 			continue
 		}
-		if err = of.restore(of.op, fleet, key, state); err != nil {
+		if len(state) == 0 {
+			h.graves = append(h.graves, grave{of.op, fleet + "\x00" + key, seq})
+		}
+		if err = of.restore(of.op, fleet, key, state, seq); err != nil {
 			break
 		}
 	}
+	slices.SortFunc(h.graves, func(a, b grave) int { return cmp.Compare(a.seq, b.seq) })
 	if err = errors.Join(err, rows.Err(), rows.Close()); err != nil {
 		return 0, fmt.Errorf("reading the state of %s/%d: %w", h.topic, h.number, err)
 	}
@@ -173,17 +177,24 @@ func (h *held) load(ctx context.Context, tx *sql.Tx) (gone int64, err error) {
 	return gone, nil
 }
 
-// restore takes in what is kept of a key.
-func (p *partition) restore(op *operator, fleet, key string, state []byte) error {
-	k, err := decodeKey(fleet+"\x00"+key, state, op.Rule)
+// restore takes in what is kept of a key, with the last entry of the journal that this
+// counts.
+func (p *partition) restore(op *operator, fleet, key string, state []byte, seq int64) error {
+	name := fleet + "\x00" + key
+	if len(state) == 0 {
+		p.recount.gone(op, name, seq)
+		return nil
+	}
+	k, err := decodeKey(name, state, op.Rule)
 	if err != nil {
 		return err
 	}
-	k.form = op.as(fleet)
-	k.saved = true
+	k.form, k.saved, k.asOf = op.as(fleet), true, seq
 	p.admit(op, k)
 	op.fleets[fleet]++
-	p.schedule(op, k)
+	if !p.recount.sleeps(op, k) {
+		p.schedule(op, k)
+	}
 	return nil
 }
 
@@ -204,20 +215,16 @@ func forgetPlace(ctx context.Context, tx *sql.Tx, at place) error {
 	return emptyJournal(ctx, tx, at)
 }
 
-// save writes what a batch changed of a partition - into its journal, or with what that
-// has, when it is due: as an image, where there are more than so many rows and it is not
-// too large, or as rows -
-// and what it told.
-func (h *held) save(ctx context.Context, tx *sql.Tx, most, rows, largest int, due bool, now time.Time) error {
+// save writes what a batch changed of a partition - into its journal, or, where nothing
+// goes there, as rows, with what that has - and what it told.
+func (h *held) save(ctx context.Context, tx *sql.Tx, most int, now time.Time) error {
 	err := h.settle(ctx, tx)
 	switch {
 	case err != nil:
-	case due && h.enters && h.changed()+h.lacking() > rows:
-		err = h.saveImage(ctx, tx, most, largest)
-	case due || !h.enters:
-		err = h.saveRows(ctx, tx, most)
-	default:
+	case h.enters:
 		err = h.saveEntry(ctx, tx)
+	default:
+		err = h.saveRows(ctx, tx, most)
 	}
 	if err == nil {
 		err = h.saveResults(ctx, tx, most, now)
@@ -228,30 +235,30 @@ func (h *held) save(ctx context.Context, tx *sql.Tx, most, rows, largest int, du
 	return h.savePosition(ctx, tx, now)
 }
 
-// saveRows writes what images have and what changed since, and empties the journal.
+// saveRows writes all that changed, and empties the journal: no row says how much of it
+// it counts.
 func (h *held) saveRows(ctx context.Context, tx *sql.Tx, most int) error {
-	emptied := h.lag == 0 && len(h.images) == 0
-	for len(h.images) > 0 {
-		some, _ := h.takeImaged(math.MaxInt32)
-		if err := some.write(ctx, tx, most); err != nil {
-			return err
+	emptied := h.lag+h.covered == 0 && h.until == 0
+	w := rowsOf(h.partition)
+	for _, g := range h.graves {
+		w.drop(g.op, g.name, g.seq)
+	}
+	for _, list := range h.lists {
+		for _, k := range list.keys {
+			h.write(w, list.op, k, emptySeq, false)
 		}
 	}
-	w := rowsOf(h.partition)
-	h.changes(func(op *operator, name string, k *keyState) {
-		var state []byte
-		from := len(w.states)
-		if k != nil {
-			w.states = k.append(w.states)
-			state = w.states[from:len(w.states):len(w.states)]
+	for _, op := range h.operators() {
+		keys := op.takeChanged()
+		slices.SortFunc(keys, func(a, b *keyState) int { return strings.Compare(a.name, b.name) })
+		for _, k := range keys {
+			h.write(w, op, k, emptySeq, false)
 		}
-		_, key, _ := strings.Cut(name, "\x00")
-		w.write(op, name, op.device(key), state)
-	})
+	}
+	h.checkpoint, h.lag = checkpoint{trimmed: h.version}, 0
 	if err := w.flush(ctx, tx, most); err != nil || emptied {
 		return err
 	}
-	h.lag = 0
 	return emptyJournal(ctx, tx, place{h.topic, h.number})
 }
 
@@ -261,35 +268,44 @@ type rowWriter struct {
 	of          *operator
 	epoch       any
 	puts, drops [][]any
-	states      []byte // of all of them, one behind the other
+	states      []byte    // of all of them, one behind the other
+	last        *keyState // whose row was put last
 	n           int
 }
 
 func rowsOf(p *partition) *rowWriter { return &rowWriter{topic: p.topic, part: p.number} }
 
-// write adds the row of a key, or, when no state is left, that there is none.
-func (w *rowWriter) write(op *operator, name, device string, state []byte) {
+// put adds the row of a key, which counts the journal up to an entry.
+func (w *rowWriter) put(op *operator, name, device string, state []byte, seq int64) {
+	fleet, key := w.next(op, name)
+	w.puts = append(w.puts, []any{w.topic, w.part, w.epoch, fleet, key, device, state, seq})
+}
+
+// drop adds that a key has no row, unless it has one that counts more than an entry.
+func (w *rowWriter) drop(op *operator, name string, seq int64) {
+	fleet, key := w.next(op, name)
+	w.drops = append(w.drops, []any{w.topic, w.part, w.epoch, fleet, key, seq})
+}
+
+func (w *rowWriter) next(op *operator, name string) (fleet, key string) {
 	if op != w.of {
 		w.of, w.epoch = op, op.Epoch
 	}
 	w.n++
-	fleet, key, _ := strings.Cut(name, "\x00")
-	if len(state) == 0 {
-		w.drops = append(w.drops, []any{w.topic, w.part, w.epoch, fleet, key})
-		return
-	}
-	w.puts = append(w.puts, []any{w.topic, w.part, w.epoch, fleet, key, device, state})
+	fleet, key, _ = strings.Cut(name, "\x00")
+	return fleet, key
 }
 
 func (w *rowWriter) flush(ctx context.Context, tx *sql.Tx, most int) error {
 	for _, d := range w.drops {
 		if _, err := tx.ExecContext(ctx, `DELETE FROM rule_state WHERE topic = $1 AND part = $2 AND epoch = $3 AND fleet = $4
-			AND key = $5`, d...); err != nil {
+			AND key = $5 AND seq <= $6`, d...); err != nil {
 			return fmt.Errorf("deleting the state of a key: %w", err)
 		}
 	}
-	if err := insert(ctx, tx, most, `rule_state (topic, part, epoch, fleet, key, device_id, state)`,
-		`ON CONFLICT (topic, part, epoch, fleet, key) DO UPDATE SET state = excluded.state`, w.puts); err != nil {
+	if err := insert(ctx, tx, most, `rule_state (topic, part, epoch, fleet, key, device_id, state, seq)`,
+		`ON CONFLICT (topic, part, epoch, fleet, key) DO UPDATE SET state = excluded.state, seq = excluded.seq`,
+		w.puts); err != nil {
 		return fmt.Errorf("writing the state of keys: %w", err)
 	}
 	return nil

@@ -1,0 +1,220 @@
+package rule
+
+import (
+	"database/sql"
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"weir/internal/lifecycle/tombstone"
+	"weir/internal/platform/sqldb"
+)
+
+// rows is how many keys have a row, and how many a grave.
+func (b *bench) rows() (n, graves int) {
+	b.Helper()
+	db, err := sqldb.Open(b.Context(), b.url)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer db.Close()
+	if err := db.QueryRow(`SELECT count(*) - count(*) FILTER (WHERE length(state) = 0),
+		count(*) FILTER (WHERE length(state) = 0) FROM rule_state`).Scan(&n, &graves); err != nil {
+		b.Fatal(err)
+	}
+	return n, graves
+}
+
+// round is a batch with an event of each of some devices.
+func round(devices int, offset *int64, after time.Duration) (batch []*service.Message) {
+	for d := range devices {
+		raw := strings.Replace(at(after, 1), "pump-1", fmt.Sprint("pump-", d), 1)
+		batch = append(batch, message(0, *offset, raw))
+		*offset++
+	}
+	return batch
+}
+
+// However many keys changed, a batch writes a few rows of them, until all have one and the
+// journal from before is gone; and of what changes all the time a checkpoint has one row.
+func TestCheckpoint_ABatchWritesAFewRows(t *testing.T) {
+	const devices, each = 40, 7
+	b := newBench(t, perMinute)
+	o := b.operator()
+	o.rowsEach = each
+	offset := int64(0)
+	b.apply(o, round(devices, &offset, 0)...)
+	before := len(b.journal())
+	h := o.places[place{"raw-events", 0}]
+	h.since = time.Time{} // one is due
+	b.apply(o, round(devices, &offset, s)...)
+	have, _ := b.rows()
+	if have != each {
+		t.Fatalf("%d rows with the batch with which it began", have)
+	}
+	for batches := 1; len(b.journal()) > before; batches++ {
+		b.apply(o, round(devices, &offset, 2*s)...)
+		now, _ := b.rows()
+		if now-have > each || batches > devices/each+1 {
+			t.Fatalf("after %d batches %d rows, of which the last one wrote %d", batches, now, now-have)
+		}
+		if have = now; now == devices {
+			break
+		}
+	}
+	if have != devices {
+		t.Errorf("%d rows of %d keys", have, devices)
+	}
+	if h.until != 0 || h.covered != 0 || h.lag == 0 || len(h.lists) > 0 {
+		t.Fatalf("the checkpoint is not over: %+v", h)
+	}
+	text := len(h.set.text)
+	if left := len(b.journal()); left > 7*devices*40+text {
+		t.Errorf("%d bytes of the journal are left", left)
+	}
+	next := b.operator()
+	b.apply(next, round(devices, &offset, 66*s)...)
+	if n := len(b.count("minute")); n != devices {
+		t.Errorf("%d results", n)
+	}
+	want := b.count("minute")[1][len("pump-1 "):]
+	for _, told := range b.count("minute") {
+		if !strings.HasSuffix(told, want) {
+			t.Errorf("told %s, and another %s", told, want)
+		}
+	}
+}
+
+// A key that is gone has a grave as long as the journal has the events that made it go.
+func TestCheckpoint_GravesGoWithTheJournal(t *testing.T) {
+	b := newBench(t, perMinute)
+	o := b.operator()
+	offset := int64(0)
+	b.apply(o, round(3, &offset, 0)...)
+	o.writeRows(t)
+	if n, graves := b.rows(); n != 3 || graves != 0 {
+		t.Fatalf("%d rows, %d graves", n, graves)
+	}
+	b.apply(o, round(1, &offset, 70*s)...) // all are told; pump-0 has a new window
+	o.rowsEach, o.journalMost = 1, 1
+	b.apply(o, round(1, &offset, 71*s)...) // a checkpoint begins, and writes one
+	b.apply(o, round(1, &offset, 72*s)...)
+	if n, graves := b.rows(); n+graves != 3 || graves == 0 {
+		t.Errorf("%d rows, %d graves", n, graves)
+	}
+	told := len(b.results())
+	b.apply(b.operator(), round(1, &offset, 73*s)...) // who reads it anew makes none of it again
+	if now := len(b.results()); now != told || told != 3 {
+		t.Errorf("%d results, and then %d", told, now)
+	}
+	next := b.operator()
+	next.journalMost = 1
+	for n := range 10 {
+		b.apply(next, round(1, &offset, time.Duration(74+n)*s)...)
+	}
+	if n, graves := b.rows(); n != 1 || graves != 0 {
+		t.Errorf("%d rows, %d graves", n, graves)
+	}
+}
+
+// Keys that close and come again while their rows are written are what they were to
+// whoever reads them anew, after each batch.
+func TestCheckpoint_WhoReadsThemAnewHasTheSame(t *testing.T) {
+	rules := strings.Replace(everything, "rules:", "rules: # read anew", 1)
+	for _, most := range []int{0, 300, 2000, 5000} {
+		kept, anew := newBench(t, rules), newBench(t, rules)
+		one := kept.operator()
+		offset, other := int64(0), int64(0)
+		for n := range 60 {
+			after := time.Duration(n*n%17*9+n) * s
+			kept.apply(one, round(6, &offset, after)...)
+			o := anew.operator()
+			o.journalMost, o.rowsEach = most, 1+n%4
+			anew.apply(o, round(6, &other, after)...)
+		}
+		if n, _ := anew.rows(); n == 0 {
+			t.Error("there are no rows")
+		}
+		want, got := kept.results(), anew.results()
+		if len(want) < 20 {
+			t.Fatalf("%d results", len(want))
+		}
+		for id, told := range want {
+			if got[id] != told {
+				t.Fatalf("told %q, not %q", got[id], told)
+			}
+		}
+	}
+}
+
+// A key that was one too many is so when the journal is counted again, though by then
+// other keys have their rows, or are gone.
+func TestCheckpoint_WhoWasRefusedIsRefusedAgain(t *testing.T) {
+	told := func(anew bool) map[string]string {
+		b := newBench(t, perMinute)
+		b.extra = "keys_per_fleet: 3"
+		o := b.operator()
+		offset := int64(0)
+		for n := range 40 {
+			if anew {
+				o = b.operator()
+			}
+			o.journalMost, o.rowsEach = 1, 1
+			b.apply(o, round(2+n%4, &offset, time.Duration(n*13)*s)...)
+		}
+		return b.results()
+	}
+	want, got := told(false), told(true)
+	if len(want) < 10 || !maps.Equal(want, got) {
+		t.Fatalf("%d results, and when the journal is counted again %d", len(want), len(got))
+	}
+}
+
+// What an earlier weir left in the journal is written as rows: images, and entries that
+// do not say who was refused.
+func TestJournalBefore_IsWrittenAsRows(t *testing.T) {
+	told := func(before bool) map[string]string {
+		b := newBench(t, perMinute)
+		b.extra = "keys_per_fleet: 2"
+		o := b.operator()
+		offset := int64(0)
+		b.apply(o, round(2, &offset, 0)...)
+		b.apply(o, round(3, &offset, s)...)
+		if before {
+			if err := tombstone.Update(t.Context(), o.db, func(tx *sql.Tx) error {
+				var image []byte
+				var version int64
+				h := o.places[place{"raw-events", 0}]
+				image = head{imageVersion, h.set.Version, h.set.text, h.time, h.delay, h.perFleet}.append(image)
+				image = appendText(append(image, tagEpoch), h.ops[0].Epoch)
+				for _, name := range slices.Sorted(maps.Keys(h.ops[0].keys)) {
+					state := h.ops[0].keys[name].append(nil)
+					image = appendText(appendText(append(image, tagKey), name), "pump-1")
+					image = append(binary.AppendUvarint(image, uint64(len(state))), state...)
+				}
+				if err := tx.QueryRow(`SELECT max(seq) FROM rule_journal`).Scan(&version); err != nil {
+					return err
+				}
+				_, err := tx.Exec(`UPDATE rule_journal SET entry = $2 WHERE seq = $1`, version, image)
+				return err
+			}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b.apply(b.operator(), round(2, &offset, 2*s)...)
+		if rows, _ := b.rows(); (rows == 2) != before {
+			t.Errorf("%d rows", rows)
+		}
+		b.apply(b.operator(), round(2, &offset, 70*s)...)
+		return b.results()
+	}
+	if want, got := told(false), told(true); len(want) != 2 || !maps.Equal(want, got) {
+		t.Errorf("%q, not %q", got, want)
+	}
+}
