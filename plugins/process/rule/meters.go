@@ -6,7 +6,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 )
 
-// meters are the metrics of the operator. Counters say what was committed.
+// meters are the metrics of event_rules. Counters grow only after a commit, so that they count durable work.
 type meters struct {
 	events, records, results, dropped, givenUp *service.MetricCounter
 	valid, behind                              *service.MetricGauge
@@ -28,7 +28,7 @@ func newMeters(res *service.Resources) *meters {
 	}
 }
 
-// declare makes what each rule of a set counts, at 0.
+// declare creates the per-rule counters of a set at 0, so that they are exported before the first event.
 func (m *meters) declare(s *Set) {
 	for _, r := range s.Rules {
 		for outcome := range Outcomes {
@@ -39,17 +39,18 @@ func (m *meters) declare(s *Set) {
 	}
 }
 
-// told takes the counts of a partition as they are for told already.
+// told marks the current counts of a partition as already reported to the metrics.
 func (h *held) told() { h.noted = h.counts(map[[2]string]int64{}) }
 
-// givenUp stands among the outcomes for what is counted beside them.
+// givenUp is the key, beside the names of outcomes, of the partial matches that were given up.
 const givenUp = "given up"
 
-// counts are the tally, flat, in the place of what a map holds.
+// counts flattens the tally into all, which is cleared first, by rule ("" for the records of the partition) and
+// outcome.
 func (h *held) counts(all map[[2]string]int64) map[[2]string]int64 {
 	t := &h.tally
 	clear(all)
-	if h.sides == nil { // else the partitions of the topics tell of them
+	if h.sides == nil { // records of a join are counted by the partitions of its two topics
 		for _, of := range [...]struct {
 			outcome string
 			n       int64
@@ -67,7 +68,7 @@ func (h *held) counts(all map[[2]string]int64) map[[2]string]int64 {
 	return all
 }
 
-// growth is by how much a counter grows with a commit.
+// growth is the amount by which a counter grows with a commit.
 type growth struct {
 	of     *service.MetricCounter
 	n      int64
@@ -80,7 +81,7 @@ func tell(all []growth) {
 	}
 }
 
-// more is what a commit adds, to be told once it is durable.
+// more returns what a commit adds to the counters, for tell to report once the commit is durable.
 func (m *meters) more(h *held) (all []growth) {
 	if h.spare == nil {
 		h.spare = map[[2]string]int64{}

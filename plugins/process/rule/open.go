@@ -13,22 +13,23 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// Openings tells what rules have open: of each partition by the rules that it counts
-// by, and of what drains there or is in force for some fleets alone, as it counts.
+// Openings reads the open windows and sessions of rules. Each partition is read with the rule set that it counts
+// by, including rules that drain there and rules that are active for some fleets only. It is safe for concurrent
+// use.
 type Openings struct {
 	db   *sqldb.DB
 	mu   sync.Mutex
 	sets map[string]*Set // by version
 }
 
-// NewOpenings returns those of a store, which has the tables of rules.
+// NewOpenings returns the Openings of a store, in which the tables of rules must exist.
 func NewOpenings(db *sqldb.DB) *Openings { return &Openings{db: db, sets: map[string]*Set{}} }
 
-// setsMost bounds the versions that are held.
+// setsMost bounds the number of cached rule sets.
 const setsMost = 32
 
-// set is a rule set that was put, or in force by a file; nil where there is none, or
-// this weir does not read it.
+// set returns the stored rule set of a version, from the cache if it is there. It is nil when the store has no
+// such version, or this weir cannot parse it.
 func (o *Openings) set(ctx context.Context, q querier, version string) (*Set, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -46,17 +47,16 @@ func (o *Openings) set(ctx context.Context, q querier, version string) (*Set, er
 	return set, nil
 }
 
-// Of tells what the windows and sessions of some rules hold that are not closed yet,
-// of a fleet: as provisional results, which are written nowhere. Under the same id the
-// final one is told later. Whoever wants both asks for these first, and misses nothing
-// that closes meanwhile.
+// Of returns provisional results of the windows and sessions of a fleet that are still open, for some rules. They
+// are not stored. The final result has the same id later. A caller that wants both must read these first and the
+// stored results second; otherwise a window that closes in between is in neither.
 func (o *Openings) Of(ctx context.Context, fleet string, rules ...string) (results []Result, err error) {
 	err = o.each(ctx, asking{fleet: fleet, rules: rules, do: func(r Result) { results = append(results, r) }})
 	return results, err
 }
 
-// each hands on what somebody asks for: of each partition as this process has it in
-// memory, or else as the store has it.
+// each answers a query: from memory for the partitions of which this process has the current version, from the
+// store for all others.
 func (o *Openings) each(ctx context.Context, ask asking) error {
 	places, err := versionsOf(ctx, o.db)
 	if err != nil {
@@ -73,7 +73,7 @@ func (o *Openings) each(ctx context.Context, ask asking) error {
 	return nil
 }
 
-// positions reads where all partitions stand.
+// positions reads the positions of all partitions.
 func positions(ctx context.Context, db sqldb.Querier) (map[place]*position, error) {
 	rows, err := db.QueryContext(ctx, `SELECT topic, part, log, time, rules, tally FROM rule_position`)
 	if err != nil {
@@ -95,7 +95,7 @@ func positions(ctx context.Context, db sqldb.Querier) (map[place]*position, erro
 	return all, nil
 }
 
-// some are those of the rules that have windows.
+// some returns the set reduced to those of the named rules that have windows.
 func (s *Set) some(rules []string) *Set {
 	some := &Set{Version: s.Version, layout: s.layout}
 	for _, r := range s.Rules {
@@ -106,7 +106,7 @@ func (s *Set) some(rules []string) *Set {
 	return some
 }
 
-// view begins a transaction that sees a store as it is at one moment.
+// view begins a read-only transaction on one snapshot of the store.
 func view(ctx context.Context, db *sqldb.DB) (*sql.Tx, error) {
 	opts := &sql.TxOptions{ReadOnly: true}
 	if db.Dialect == sqldb.Postgres {
@@ -119,8 +119,8 @@ func view(ctx context.Context, db *sqldb.DB) (*sql.Tx, error) {
 	return tx, nil
 }
 
-// at hands on what is open at a partition: its rows, and its journal, in one view of
-// the store.
+// at answers a query for one partition from the store: it reads the rows of the keys and replays the journal over
+// them, in one snapshot.
 func (o *Openings) at(ctx context.Context, at place, ask asking) error {
 	fleet, rules := ask.fleet, ask.rules
 	tx, err := view(ctx, o.db)
@@ -138,7 +138,7 @@ func (o *Openings) at(ctx context.Context, at place, ask asking) error {
 	}
 	version, first, fleets := named(pos.rules)
 	set, err := o.set(ctx, tx, version)
-	if err == nil && set == nil && !j.empty() { // an older weir had them from a file
+	if err == nil && set == nil && !j.empty() { // an older weir did not store the rules of a file as a version
 		set, err = j.set()
 	}
 	if err != nil {
@@ -152,7 +152,7 @@ func (o *Openings) at(ctx context.Context, at place, ask asking) error {
 	p.ops = slices.DeleteFunc(p.ops, func(op *operator) bool {
 		was, is := pos.tally.Rules[op.Name]
 		op.since, op.turns = was.Since, pos.tally.Turns[op.Name]
-		return !is || was.Epoch != op.Epoch // of another partition
+		return !is || was.Epoch != op.Epoch // evaluated at another topic
 	})
 	if first != "" {
 		canaries, err := o.set(ctx, tx, first)
@@ -193,8 +193,8 @@ func (o *Openings) at(ctx context.Context, at place, ask asking) error {
 	return nil
 }
 
-// beside are the partitions of what counts some rules beside those in force: what
-// drains, and what is in force for some fleets alone.
+// beside returns a partition for each rule that is evaluated in addition to those active for all fleets: rules that
+// drain, and rules of a canary.
 func (o *Openings) beside(ctx context.Context, tx *sql.Tx, p *partition, pos *position, fleet string,
 	rules []string) (all []*partition, err error) {
 	for _, d := range pos.tally.Drains {
@@ -220,7 +220,7 @@ func (o *Openings) beside(ctx context.Context, tx *sql.Tx, p *partition, pos *po
 	return all, nil
 }
 
-// readOpen reads what is kept of a fleet's keys.
+// readOpen reads the stored state of a fleet's keys in a rule.
 func (p *partition) readOpen(ctx context.Context, tx *sql.Tx, op *operator, fleet string) error {
 	rows, err := tx.QueryContext(ctx, `SELECT key, state, seq FROM rule_state WHERE topic = $1 AND part = $2 AND epoch = $3
 		AND fleet = $4`, p.topic, p.number, op.Epoch, fleet)
@@ -241,7 +241,7 @@ func (p *partition) readOpen(ctx context.Context, tx *sql.Tx, op *operator, flee
 	return nil
 }
 
-// tellOpen tells what a key has open, of windows of a grid and of sessions.
+// tellOpen emits a provisional result for each open window or session of a key. Count windows have none.
 func (p *partition) tellOpen(op *operator, k *keyState) {
 	switch {
 	case op.window.grid != nil:

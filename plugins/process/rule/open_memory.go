@@ -11,21 +11,20 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// What a partition has in memory while no batch is under way is what its last commit
-// wrote, under the version that it then had. So where that version is the store's, or a
-// later one, memory tells what the store would - its rows, and its journal counted again
-// on top of them - without reading either. Where it is not - another process has the
-// partition, or an erasure went over its rows - the store tells.
+// While no batch is in progress, a partition in memory is what its last commit wrote, under the version of that
+// commit. So when its version is at least the version that was read from the store, memory answers what the rows
+// and the replayed journal would answer, without reading either. When it is lower - another process owns the
+// partition now, or an erasure changed its rows - the store is read.
 
-// asking is what somebody asks for: what some rules have open of a fleet.
+// asking is a query for the open windows of some rules in a fleet.
 type asking struct {
 	fleet string
 	rules []string
 	do    func(Result)
-	ends  *Ends // nil: all that is told of it goes to do
+	ends  *Ends // gets only the ends of windows; nil: do gets whole results
 }
 
-// handOn hands on what a partition told.
+// handOn passes the results that a partition emitted to the caller, and removes them from it.
 func (p *partition) handOn(ask asking) {
 	for _, r := range p.out {
 		if ask.ends != nil {
@@ -37,7 +36,7 @@ func (p *partition) handOn(ask asking) {
 	p.out = p.out[:0]
 }
 
-// endsTo hands on what a partition told of a rule without text.
+// endsTo passes the window ends that a partition collected for a rule to the caller.
 func (p *partition) endsTo(ask asking, op *operator) {
 	if len(p.ends) > 0 {
 		ask.ends.take(p, op, p.ends)
@@ -46,11 +45,11 @@ func (p *partition) endsTo(ask asking, op *operator) {
 }
 
 const (
-	askedMost = 5 * time.Millisecond   // for how long batches wait for who asks, but for one partition
-	turnMost  = 500 * time.Millisecond // for how long who asks waits for a batch, before asking the store
+	askedMost = 5 * time.Millisecond   // after this long, checked between partitions, a query lets batches go first
+	turnMost  = 500 * time.Millisecond // after waiting this long for a batch, a query reads the store instead
 )
 
-// versionsOf reads which version each partition has.
+// versionsOf reads the version of each partition from the store.
 func versionsOf(ctx context.Context, db *sqldb.DB) (map[place]int64, error) {
 	versions := map[place]int64{}
 	err := sqldb.Each(ctx, db, func(row sqldb.Row) error {
@@ -66,8 +65,8 @@ func versionsOf(ctx context.Context, db *sqldb.DB) (map[place]int64, error) {
 	return versions, nil
 }
 
-// tellOpen hands on what is open at the partitions that memory has as the store has
-// them, and takes these out of versions. Where a batch takes long, it leaves the rest.
+// tellOpen answers a query for the partitions that memory has in the version of the store or a later one, and
+// removes them from versions. When a batch takes longer than turnMost, it leaves the others in versions.
 func (o *output) tellOpen(ctx context.Context, versions map[place]int64, ask asking) {
 	if !o.turn(ctx) {
 		return
@@ -95,8 +94,8 @@ func (o *output) tellOpen(ctx context.Context, versions map[place]int64, ask ask
 	}
 }
 
-// turn waits until no batch is under way, and holds the next one back. It is false when
-// that takes long.
+// turn waits until no batch is in progress, and locks out the next one: the caller must call unlock. It returns
+// false, without the locks, when that takes longer than turnMost or ctx ends.
 func (o *output) turn(ctx context.Context) bool {
 	if o.mu.TryLock() {
 		if o.store.TryLock() {
@@ -125,8 +124,8 @@ func (o *output) turn(ctx context.Context) bool {
 	}
 }
 
-// tellAsked hands on what the rules that somebody asks for have open, and leaves the
-// partition as it is: what it will tell next has the revisions that it would have.
+// tellAsked answers a query for one partition and does not change it: the revisions of its next results are those
+// that they would have been without the query.
 func (p *partition) tellAsked(ask asking) {
 	if len(p.only) > 0 && !among(p.only, ask.fleet) {
 		return
@@ -143,7 +142,7 @@ func (p *partition) tellAsked(ask asking) {
 		for name, k := range op.keys {
 			switch fleet, _, _ := strings.Cut(name, "\x00"); {
 			case fleet != ask.fleet:
-			case p.bare && k.form.having == nil: // nothing of it changes
+			case p.bare && k.form.having == nil: // collecting ends does not change the key
 				p.tellOpen(op, k)
 			default:
 				seen := *k

@@ -101,7 +101,8 @@ output:
 `)
 }
 
-// Register adds the room's components.
+// Register adds the components of this package: the input rule_results, the processor rule_try and the output
+// event_rules.
 func Register(env *service.Environment) error {
 	if err := env.RegisterBatchInput("rule_results", ruleResultsSpec(),
 		func(parsed *service.ParsedConfig, res *service.Resources) (service.BatchInput, error) {
@@ -172,7 +173,8 @@ func newOutput(parsed *service.ParsedConfig, res *service.Resources) (*output, e
 	return o, nil
 }
 
-// Connect opens the store, and begins to follow the file and the clock.
+// Connect opens the store and starts the background work: following the file of rules, and, with brokers, closing
+// windows of idle partitions and observing the topics.
 func (o *output) Connect(ctx context.Context) error {
 	o.lock()
 	defer o.unlock()
@@ -219,7 +221,8 @@ func (o *output) adminClient() (*kadm.Client, error) {
 	return kadm.NewClient(client), nil
 }
 
-// Close ends what Connect began. What was not acknowledged comes again.
+// Close stops the background work and releases the store. Batches that were not acknowledged are delivered again
+// by the log.
 func (o *output) Close(ctx context.Context) error {
 	if o.stop != nil {
 		o.stop()

@@ -11,18 +11,18 @@ import (
 	"weir/internal/platform/text"
 )
 
-// Outcome is what became of an event in a rule. Every event that was read has
-// one in each.
+// Outcome is what became of an event in a rule. Every event that reaches the rules has exactly one outcome in each
+// rule.
 type Outcome uint8
 
 // The outcomes.
 const (
-	Counted   Outcome = iota // at least one window has it, or a pattern or join took it in
-	Filtered                 // where says no, or both sides of a join
-	Late                     // all of its windows were closed for good
+	Counted   Outcome = iota // at least one window counts it, or a pattern or join took it in
+	Filtered                 // where is false, or both sides of a join are
+	Late                     // all of its windows were closed and past their allowed lateness
 	Failed                   // a condition or value could not be evaluated
-	OverLimit                // of a new key, beyond those that its fleet may have, or too many of a key wait
-	Outcomes                 // how many there are
+	OverLimit                // its key is new and its fleet has no room for it, or too many events of its key wait
+	Outcomes                 // the number of outcomes
 )
 
 // String is the outcome's name in metrics and results.
@@ -33,40 +33,40 @@ func (o Outcome) String() string {
 // record is one event as the engine sees it.
 type record struct {
 	Fleet  string
-	At     int64 // the time it counts at
+	At     int64 // the time at which it counts, in µs since 1970
 	ID     [16]byte
 	Offset int64
 }
 
-// Miss is an event that a rule did not count though it was to.
+// Miss is an event that passed a rule's conditions, or could not be evaluated, and was not counted; or a partial
+// match that was given up.
 type Miss struct {
 	Rule    string
-	Topic   string // of a trial, if it is said
+	Topic   string // only in a trial whose events name their topics
 	Offset  int64
 	Outcome Outcome
-	By      int64  // Late: µs since its last window was closed for good
-	Why     string // Failed
+	By      int64  // if Late: by how many µs
+	Why     string // if Failed, and if OverLimit for another reason than the keys of its fleet
 }
 
-// none is the time of a partition of which nothing was read.
+// none is the watermark of a partition of which nothing was read.
 const none = math.MinInt64
 
-// never is a timer that does not ring.
+// never is the time of a timer that does not fire.
 const never = math.MaxInt64
 
-// partition is the state of a rule set for one partition of the log. It is for
-// one goroutine.
+// partition is the state of a rule set for one partition of the log. It is not safe for concurrent use.
 type partition struct {
 	set      *Set
 	topic    string
-	origin   string // which log its offsets are of
+	origin   string // the id of the log that its offsets belong to
 	number   int32
-	delay    int64
-	perFleet int64            // keys that a fleet may have in a rule
-	from     string           // the topic of the event at hand
-	sides    map[string]*side // of a join of two topics: where each stands
-	only     []string         // the fleets that are counted; none: all
-	fits     map[string]bool
+	delay    int64            // µs by which the watermark follows the newest event
+	perFleet int64            // keys that a fleet may have open in a rule
+	from     string           // the topic of the current event
+	sides    map[string]*side // of a join of two topics: the position in each, by topic
+	only     []string         // names or patterns of the fleets that are counted; empty: all fleets
+	fits     map[string]bool  // by fleet: whether only matches it
 
 	time    int64 // its watermark: no window that ends by it is open
 	reader  *predicate.Reader
@@ -89,51 +89,50 @@ type partition struct {
 	json    []byte
 }
 
-// operator is a rule at work: its keys, and when they are due.
+// operator is a rule with its state in a partition: the keys, and the timers at which they are due.
 type operator struct {
 	*Rule
 	kind     kind
 	keys     map[string]*keyState
 	fleets   map[string]int64 // keys by fleet
 	due      timers
-	changed  []*keyState // since they were saved
-	group    int         // of those with the same key; none: it looks for its keys itself
-	peer     int         // which of them it is
+	changed  []*keyState // changed since they were saved
+	group    int         // the group of operators with the same key expressions, or ungrouped
+	peer     int         // its index in that group
 	tally    Counts
 	since    int64 // the offset at which it began to count
-	before   int64 // how many records had come to rules before
+	before   int64 // how many records had reached the rules of the partition before that
 	usual    form
-	first    *form // in which it is told to firstFor; nil: there is no canary
+	first    *form // the form of the canary, for the fleets of firstFor; nil: there is no canary
 	firstFor []string
-	forms    map[string]*form  // by fleet, as looked up
-	looking  *predicate.Reader // of conditions that look back
-	givenUp  int64             // partial matches: there were too many
-	beside   bool              // it is not of the rules that are in force for all
-	turns    []turn            // who tells what; none: the rules in force, all
-	last     int64             // of one that drains: the latest time at which what it tells began
-	looked   int64             // of one that drains: it is not looked at before
+	forms    map[string]*form  // cache of as, by fleet
+	looking  *predicate.Reader // for the conditions of a pattern that look back
+	givenUp  int64             // partial matches that were dropped because there were too many
+	beside   bool              // it drains, or is active for some fleets only
+	turns    []turn            // which epoch emits which windows; empty: the active rules emit all
+	last     int64             // if it drains: it emits only windows that began by this time
+	looked   int64             // if it drains: over is false until this time
 }
 
-// kind is what differs between windows.
+// kind is the behaviour that differs between kinds of rule: grid, session and count windows, patterns and joins.
 type kind interface {
-	// add counts an event for a key; it returns false, and by how much, when the
-	// event is too late.
+	// add counts an event for a key. When the event is too late, ok is false and by says by how many µs.
 	add(p *partition, op *operator, k *keyState, e *record, args []arg) (by int64, ok bool)
-	// ring does what is due at the partition's time, and nothing else.
+	// ring does what is due exactly at the watermark.
 	ring(p *partition, op *operator, k *keyState)
-	// due is when a key has to be looked at again.
+	// due returns when ring must be called for a key next.
 	due(p *partition, op *operator, k *keyState) int64
 }
 
-// keyState is what a rule keeps of a key. Panes are stretches of time, or
-// sessions; they are in the order of their start.
+// keyState is the state of a key in a rule. A pane is a stretch of time, a session or a count window; panes are
+// sorted by their start.
 type keyState struct {
-	name  string // fleet, 0, JSON of the key's values
+	name  string // fleet, a zero byte, and the JSON array of the key's values
 	panes []pane
-	told  []told
+	told  []told    // sorted by window
 	seq   *sequence // of a pattern or join
-	more  []int64   // what a kind keeps beside: the ends of sessions, the number of a count window
-	form  *form     // in which it is told
+	more  []int64   // by pane, of a session or count window: the time of its latest event
+	form  *form     // how its results are emitted
 	due   int64
 	dirty bool  // changed, and in no list of a checkpoint
 	saved bool  // there is a row of it, or a checkpoint is to write one
@@ -145,7 +144,7 @@ func (k *keyState) empty() bool {
 	return len(k.panes) == 0 && len(k.told) == 0 && (k.seq == nil || k.seq.empty())
 }
 
-// touch notes that a key is to be saved.
+// touch marks a key to be saved with the next commit.
 func (op *operator) touch(k *keyState) {
 	if !k.dirty {
 		k.dirty = true
@@ -153,17 +152,17 @@ func (op *operator) touch(k *keyState) {
 	}
 }
 
-// told is what was said of a window: its next result has the next revision.
+// told remembers that a result of a window was emitted, so that its next result has the next revision.
 type told struct {
 	window    int64 // its end; of a session, its start
 	end       int64
 	revision  int64 // of the next result
-	final     bool  // it was said after the window was closed
+	final     bool  // the last result was emitted after the window was closed
 	retracted bool
 }
 
-// newPartition returns the state of a partition of which nothing was read.
-// Delay is how many µs out of order is normal.
+// newPartition returns the state of a partition of which nothing was read. The watermark follows the newest event
+// by delay, in µs; keysPerFleet is the limit of a fleet's open keys in a rule, 0 for none.
 func newPartition(set *Set, topic string, number int32, delay, keysPerFleet int64) *partition {
 	p := &partition{set: set, topic: topic, number: number, delay: delay, perFleet: keysPerFleet, time: none,
 		reader: set.layout.Reader(), next: never, from: topic}
@@ -193,8 +192,8 @@ func newOperator(r *Rule, version string) *operator {
 	return op
 }
 
-// apply takes an event in. Results and misses collect in the partition. The
-// error says that the event is no JSON object.
+// apply evaluates the rules on an event. Results and misses are collected in the partition. The error means that
+// raw is not a JSON object, and nothing changed.
 func (p *partition) apply(raw []byte, e record) error {
 	if len(p.only) > 0 && !p.counts(e.Fleet) {
 		p.advance(p.reached(e.At))
@@ -210,7 +209,7 @@ func (p *partition) apply(raw []byte, e record) error {
 	return nil
 }
 
-// read reads an event, and what rules look at of it, in one pass.
+// read parses an event and extracts the values that rules need, in one pass where event.Skim can.
 func (p *partition) read(raw []byte, e *event.Event) error {
 	if event.Skim(raw, e, p.reader.Fields(raw)) {
 		return nil
@@ -221,8 +220,8 @@ func (p *partition) read(raw []byte, e *event.Event) error {
 	return p.reader.Read(raw)
 }
 
-// take takes in the event that the reader has. It returns whether it is anything to any
-// rule.
+// take evaluates the rules on the event that the reader holds. It returns false when every rule filtered it out:
+// then only the watermark may have moved.
 func (p *partition) take(e *record) (counted bool) {
 	p.advance(p.reached(e.At))
 	p.keyed, p.found, p.peers = nil, false, nil
@@ -234,7 +233,7 @@ func (p *partition) take(e *record) (counted bool) {
 	return counted
 }
 
-// counts tells whether a fleet is counted.
+// counts reports whether only, which is not empty, matches a fleet.
 func (p *partition) counts(fleet string) bool {
 	fits, known := p.fits[fleet]
 	if !known {
@@ -294,7 +293,7 @@ func (p *partition) applyTo(op *operator, e *record) Outcome {
 		p.misses = append(p.misses, Miss{Rule: op.Name, Offset: e.Offset, Outcome: Late, By: by})
 		return Late
 	}
-	if isNew && k.empty() { // nothing of it is open, and nothing was
+	if isNew && k.empty() { // the event left nothing open: there is no state to keep
 		return Counted
 	}
 	if isNew {
@@ -308,8 +307,8 @@ func (p *partition) applyTo(op *operator, e *record) Outcome {
 	return Counted
 }
 
-// makeKey makes the key that an event has in a rule. Most rules of a set have the
-// same, which is made once.
+// makeKey evaluates the key of the current event in a rule into p.key. Rules with the same key expressions share
+// it.
 func (p *partition) makeKey(r *Rule, e *record) error {
 	if p.keyed != nil && p.keyed.keyText == r.keyText {
 		return nil
@@ -333,8 +332,8 @@ func (p *partition) makeKey(r *Rule, e *record) error {
 	return nil
 }
 
-// evaluate makes the key and the arguments of the aggregates, so that an event
-// is counted whole or not at all.
+// evaluate computes the key and the arguments of all aggregates before any state changes, so that an event is
+// counted completely or not at all.
 func (p *partition) evaluate(r *Rule, e *record) error {
 	if err := p.makeKey(r, e); err != nil {
 		return err
@@ -381,8 +380,8 @@ func (p *partition) evaluate(r *Rule, e *record) error {
 	return nil
 }
 
-// schedule notes when a key has to be looked at. Looking at it too early does
-// no harm, so that a session which goes on is noted once.
+// schedule sets the timer of a key. A timer that fires too early does no harm, so a later due time does not move
+// it: a session that goes on does not add a timer with every event.
 func (p *partition) schedule(op *operator, k *keyState) {
 	due := op.kind.due(p, op, k)
 	if due >= k.due {
@@ -393,8 +392,8 @@ func (p *partition) schedule(op *operator, k *keyState) {
 	p.next = min(p.next, due)
 }
 
-// advance moves time on, and does what falls due on the way: in the order of
-// time, of the rules, and of the keys. Time does not go back.
+// advance moves the watermark to a time and fires the timers on the way, in the order of their time, of the rules
+// and of the keys' names, so that results do not depend on how events were batched. The watermark never goes back.
 func (p *partition) advance(to int64) {
 	for p.next <= to {
 		p.next = never
@@ -422,7 +421,7 @@ func (p *partition) ring(op *operator, at int64) {
 	sort.Slice(keys, func(i, j int) bool { return keys[i].name < keys[j].name })
 	for _, k := range keys {
 		if k.due != at || op.keys[k.name] != k {
-			continue // it was noted for an earlier time since
+			continue // the timer is stale: the key has an earlier one since, or is gone
 		}
 		op.touch(k)
 		op.kind.ring(p, op, k)
@@ -435,7 +434,7 @@ func (p *partition) ring(op *operator, at int64) {
 	}
 }
 
-// forget ends a key of which nothing is open.
+// forget removes a key with nothing open from memory. Touch it before, so that its row is deleted too.
 func (p *partition) forget(op *operator, k *keyState) {
 	p.dismiss(op, k)
 	fleet, _, _ := strings.Cut(k.name, "\x00")

@@ -1,26 +1,26 @@
 package rule
 
-// Most rules of a set have the same key, and most events find something open of it in
-// several of them. What these have of a key is found with one look, where each would look
-// into a map of its own, in memory that nothing else has used since the last event of that key.
+// Most rules of a set have the same key, and most events find state of their key in several rules. Rules with the
+// same key share one map, so that an event costs one lookup instead of one for each rule; each lookup would miss
+// the CPU cache.
 
-// peers are what the rules of a group have of a key: nil of those that have nothing.
+// peers are the states that the rules of a group have for one key, by operator.peer; nil where a rule has none.
 type peers struct {
 	name   string
 	states []*keyState
 	n      int
 }
 
-// together is a group of operators with the same key.
+// together is a group of operators with the same key expressions.
 type together struct {
 	size int
 	keys map[string]*peers
 }
 
-// ungrouped is the group of an operator that looks for itself.
+// ungrouped is the group of an operator that shares its key expressions with no other, and uses its own map.
 const ungrouped = -1
 
-// put puts operators with the same key together, where there are several.
+// put groups the operators that have the same key expressions.
 func (p *partition) put() {
 	of := map[string][]*operator{}
 	for _, op := range p.ops {
@@ -38,7 +38,7 @@ func (p *partition) put() {
 	}
 }
 
-// find is what an operator has of the key of the event at hand.
+// find returns the state of the current event's key in an operator, nil for none.
 func (p *partition) find(op *operator) *keyState {
 	if op.group == ungrouped {
 		return op.keys[string(p.key)]
@@ -52,7 +52,7 @@ func (p *partition) find(op *operator) *keyState {
 	return p.peers.states[op.peer]
 }
 
-// nameOf is the key of the event at hand, as a text that all who have it share.
+// nameOf returns the current event's key as a string, which the peers of a group share.
 func (p *partition) nameOf(op *operator) string {
 	if op.group != ungrouped && p.peers != nil {
 		return p.peers.name
@@ -60,7 +60,7 @@ func (p *partition) nameOf(op *operator) string {
 	return string(p.key)
 }
 
-// admit takes a key in.
+// admit adds a key to an operator.
 func (p *partition) admit(op *operator, k *keyState) {
 	if op.group != ungrouped {
 		g := &p.groups[op.group]
@@ -76,7 +76,7 @@ func (p *partition) admit(op *operator, k *keyState) {
 	op.keys[k.name] = k
 }
 
-// dismiss lets a key go.
+// dismiss removes a key from an operator.
 func (p *partition) dismiss(op *operator, k *keyState) {
 	delete(op.keys, k.name)
 	if op.group == ungrouped {

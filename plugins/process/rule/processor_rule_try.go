@@ -43,7 +43,7 @@ pipeline:
 `)
 }
 
-// try is the processor.
+// try is the processor rule_try. It keeps nothing between batches.
 type try struct {
 	set    *Set
 	delay  time.Duration
@@ -70,7 +70,8 @@ func newTry(parsed *service.ParsedConfig) (*try, error) {
 	return t, nil
 }
 
-// ProcessBatch returns the results of a batch.
+// ProcessBatch returns the results of a batch, and its misses if they are wanted. A message that is not an event
+// fails the whole batch.
 func (t *try) ProcessBatch(_ context.Context, batch service.MessageBatch) ([]service.MessageBatch, error) {
 	report := &Report{}
 	var lines []tried
@@ -117,7 +118,7 @@ func (t *try) ProcessBatch(_ context.Context, batch service.MessageBatch) ([]ser
 	return []service.MessageBatch{out}, nil
 }
 
-// missedJSON is an event that a rule did not count, as it comes out.
+// missedJSON is the message for an event that a rule did not count.
 type missedJSON struct {
 	Rule    string  `json:"rule"`
 	Outcome string  `json:"outcome"`
@@ -126,5 +127,5 @@ type missedJSON struct {
 	Why     string  `json:"why,omitempty"`
 }
 
-// Close has nothing to do: nothing is kept.
+// Close does nothing: there is nothing to release.
 func (t *try) Close(context.Context) error { return nil }

@@ -21,22 +21,21 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// Reading is how a rules stream reads what the log holds. It is kept with the offset
-// from which on a partition is read so: what was told before a mapping changed can
-// still be computed again.
+// Reading says how a rules stream processes records before the rules see them. It is stored with the offset from
+// which a partition is read that way, so that results from before a change of a mapping can still be recomputed.
 type Reading struct {
-	ID       string            `json:"-"` // of all the others
+	ID       string            `json:"-"` // a hash of the other fields
 	Mappings []string          `json:"mappings,omitempty"`
-	Files    map[string]string `json:"files,omitempty"`  // that the mappings name, by path
-	Others   []string          `json:"others,omitempty"` // processors that may change events, and cannot be had again
+	Files    map[string]string `json:"files,omitempty"`  // texts of the files that the mappings import, by path
+	Others   []string          `json:"others,omitempty"` // processors that may change events and cannot be repeated
 	Delay    int64             `json:"delay"`            // in µs
 	Ahead    int64             `json:"max_ahead"`        // in µs
 }
 
-// harmless are processors after which an event is as it was.
+// harmless are processors that do not change an event.
 var harmless = [...]string{"event_dedupe", "log", "metric"}
 
-// readingOf is that of an output with these processors, as its config has them.
+// readingOf returns the Reading of an output from the config of its processors.
 func readingOf(processors any, delay, ahead time.Duration) (*Reading, error) {
 	r := &Reading{Delay: delay.Microseconds(), Ahead: ahead.Microseconds()}
 	list, _ := processors.([]any)
@@ -59,7 +58,7 @@ func readingOf(processors any, delay, ahead time.Duration) (*Reading, error) {
 	return r, nil
 }
 
-// processorOf is the name of a processor, and its config.
+// processorOf returns the name of a processor and its config; "" when item is not one processor.
 func processorOf(item any) (name string, of any) {
 	if node, is := item.(*yaml.Node); is && node.Decode(&item) != nil {
 		return "", nil
@@ -77,11 +76,11 @@ func processorOf(item any) (name string, of any) {
 	return name, of
 }
 
-// pure is what a mapping may use that says the same of an event at any time.
+// pure is the Bloblang environment of functions whose result depends on their input alone.
 func pure() *bloblang.Environment { return bloblang.GlobalEnvironment().OnlyPure() }
 
-// takes adds a mapping with the files that it names. It is false of one that depends
-// on more than the event, or cannot be read: the processor itself says that.
+// takes adds a mapping with the files that it imports. It returns false, and adds nothing, when the mapping depends
+// on more than the event or cannot be parsed; the processor itself reports what cannot be parsed.
 func (r *Reading) takes(text string) bool {
 	files := map[string]string{}
 	_, err := pure().WithCustomImporter(func(path string) ([]byte, error) {
@@ -100,8 +99,7 @@ func (r *Reading) takes(text string) bool {
 	return true
 }
 
-// Compile makes of the mappings, in their order, what maps events as they were mapped
-// then.
+// Compile compiles the mappings, in order, with the files as they were when the Reading was made.
 func (r *Reading) Compile() (all []*bloblang.Executor, err error) {
 	env := pure().WithCustomImporter(func(path string) ([]byte, error) {
 		if text, kept := r.Files[path]; kept {
@@ -119,7 +117,7 @@ func (r *Reading) Compile() (all []*bloblang.Executor, err error) {
 	return all, nil
 }
 
-// readBy notes by what the store has a partition read last.
+// readBy loads which Reading the store has for a partition last.
 func (h *held) readBy(ctx context.Context, tx *sql.Tx) error {
 	err := tx.QueryRowContext(ctx, `SELECT reading FROM rule_switch WHERE topic = $1 AND part = $2 AND log = $3
 		ORDER BY first DESC LIMIT 1`, h.topic, h.number, h.log).Scan(&h.readAs)
@@ -129,12 +127,11 @@ func (h *held) readBy(ctx context.Context, tx *sql.Tx) error {
 	return nil
 }
 
-// switches tells whether it is read, or counted, in another way than before.
+// switches reports whether the partition changes its rules or its Reading with the next commit.
 func (h *held) switches(rules string) bool { return h.rules != rules || h.readAs != h.reading.ID }
 
-// saveSwitch writes from which offset on a partition is read, and counted, as it is
-// now, when that is another way than before. Where topics are joined, their own
-// partitions say it.
+// saveSwitch writes from which offset a partition has its present rules and Reading, if either changed. For a join
+// of two topics nothing is written: the partitions of the topics themselves have it.
 func (h *held) saveSwitch(ctx context.Context, tx *sql.Tx, rules string, now time.Time) error {
 	if h.sides != nil || !h.switches(rules) {
 		return nil
@@ -156,13 +153,13 @@ func (h *held) saveSwitch(ctx context.Context, tx *sql.Tx, rules string, now tim
 	return nil
 }
 
-// readings are how a partition was read, and from which offset on.
+// readings are the Readings of a partition, with the offsets from which they apply, in order.
 type readings []struct {
 	first int64
-	by    *Reading // nil: nobody knows
+	by    *Reading // nil: not known, an older weir did not store it
 }
 
-// readingsOf reads them, the first offsets first.
+// readingsOf reads the readings of a partition's present log.
 func readingsOf(ctx context.Context, db *sqldb.DB, at place) (list readings, err error) {
 	rows, err := db.QueryContext(ctx, `SELECT s.first, s.reading, coalesce(r.reading, '') FROM rule_switch s
 		LEFT JOIN rule_reading r ON r.id = s.reading WHERE s.topic = $1 AND s.part = $2 AND s.log =
@@ -190,7 +187,7 @@ func readingsOf(ctx context.Context, db *sqldb.DB, at place) (list readings, err
 	return list, nil
 }
 
-// at is how the record at an offset was read; nil where nobody knows.
+// at returns how the record at an offset was read, nil when that is not known.
 func (list readings) at(offset int64) (by *Reading) {
 	for _, r := range list {
 		if r.first > offset {
@@ -201,7 +198,7 @@ func (list readings) at(offset int64) (by *Reading) {
 	return by
 }
 
-// ahead is how far ahead of its receipt an event counts at its own time.
+// ahead returns the max_ahead that applied to the record at an offset.
 func (list readings) ahead(offset int64) time.Duration {
 	if by := list.at(offset); by != nil {
 		return time.Duration(by.Ahead) * time.Microsecond
@@ -209,8 +206,8 @@ func (list readings) ahead(offset int64) time.Duration {
 	return aheadMost
 }
 
-// countsAt is the time at which an event counts: that of its receipt, when it is stamped
-// too far ahead of it. The zero time is a receipt that is not known.
+// countsAt returns the time at which an event counts: its own, or that of its receipt when the event is stamped
+// more than most after it. A zero received means that the time of receipt is not known.
 func countsAt(e *event.Event, received time.Time, flags string, most time.Duration) time.Time {
 	at := e.At(received, event.HasFlag(flags, event.FlagClockAhead))
 	if !received.IsZero() && at.After(received.Add(most)) {
