@@ -12,7 +12,7 @@ import (
 	"weir/internal/platform/predicate"
 )
 
-// patternYAML is a pattern as a rule set has it.
+// patternYAML is a pattern as it is written in a rule set.
 type patternYAML struct {
 	Match  string    `yaml:"match"`
 	Within string    `yaml:"within"`
@@ -21,26 +21,27 @@ type patternYAML struct {
 	Define yaml.Node `yaml:"define"`
 }
 
-// patternSpec is which events of a key, one after the other, a rule looks for.
+// patternSpec is a checked and compiled pattern: the sequence of events of one key that a rule looks for. It does
+// not change after Parse.
 type patternSpec struct {
 	source  string
 	prog    *program
 	names   []string // of the variables
-	within  int64    // from the first event of a match to its last, at most
-	arrival bool     // events are taken as they come, not in the order of their time
+	within  int64    // the longest time from the first event of a match to its last, in µs
+	arrival bool     // events are matched in the order of the log, not of their time
 	skip    skip
 
-	plain []*predicate.Expr // by variable: what the event alone decides; nil: looks does
-	looks []*predicate.Expr // what was matched before decides as well
-	// layout is what looks are evaluated on, and fills where the values come from.
+	plain []*predicate.Expr // by variable: a condition on the event alone; nil: looks has the condition
+	looks []*predicate.Expr // by variable: a condition that looks back at what was matched before; nil: plain has it
+	// layout lists the values that looks need, and fills says where each of them comes from.
 	layout predicate.Layout
 	fills  []fill
 	terms  []term
-	prev   bool   // a condition asks for the event before
-	starts uint64 // the variables that a match may begin with
+	prev   bool   // a condition uses prev()
+	starts uint64 // the variables that a match may begin with, a bit each
 }
 
-// skip is where the search goes on after a match.
+// skip says at which event the search continues after a match.
 type skip struct {
 	to   skipTo
 	v    int
@@ -50,20 +51,20 @@ type skip struct {
 type skipTo uint8
 
 const (
-	skipPastLast skipTo = iota // behind its last event
-	skipNext                   // at the event behind its first
+	skipPastLast skipTo = iota // at the event after its last
+	skipNext                   // at the event after its first
 	skipFirst                  // at its first event of a variable
 	skipLast                   // at its last event of a variable
 )
 
-// fill is where a value for a condition comes from: a column of this event or of
-// the one before, or a term of what was matched.
+// fill is the source of a value of a condition that looks back: a column of the current event or of the previous
+// one, or a term over the events that were matched.
 type fill struct {
 	col, term int // term: -1 when it is a column
 	prev      bool
 }
 
-// term is an aggregate of the events that were matched as a variable before.
+// term is an aggregate over the events that were matched as a variable so far.
 type term struct {
 	kind   string
 	v, col int // col: -1 for count(A)
@@ -94,7 +95,7 @@ func (c *checker) pattern(r *Rule, text *patternYAML, l *predicate.Layout) {
 	}
 }
 
-// atText adds a problem at the line of a text that has several.
+// atText adds a problem at a field. In a multi-line text the line is the one at which a *patternError lies.
 func (c *checker) atText(field, text string, err error) {
 	n := c.node
 	for _, name := range strings.Split(field, ".") {
@@ -130,8 +131,8 @@ func (c *checker) skips(s *patternSpec, text string) {
 	}
 }
 
-// defines reads the conditions of the variables; looks are those that depend on
-// what was matched before.
+// defines compiles the conditions of the variables. It returns, a bit each, the variables whose conditions look
+// back at what was matched before.
 func (c *checker) defines(r *Rule, node *yaml.Node, l *predicate.Layout) (looks uint64) {
 	s := r.pattern
 	s.plain, s.looks = make([]*predicate.Expr, len(s.names)), make([]*predicate.Expr, len(s.names))
@@ -173,8 +174,8 @@ func (c *checker) defines(r *Rule, node *yaml.Node, l *predicate.Layout) (looks 
 	return looks
 }
 
-// looking compiles a condition that looks back. What Bloblang alone can evaluate
-// would need the whole event, which is not kept.
+// looking compiles a condition that looks back. One that only Bloblang can evaluate is refused: it needs the whole
+// event, and of earlier events only columns are kept.
 func (c *checker) looking(field, source string, l *predicate.Layout) *predicate.Expr {
 	e := c.expr(field, source, l)
 	if e != nil {
@@ -185,7 +186,7 @@ func (c *checker) looking(field, source string, l *predicate.Layout) *predicate.
 	return e
 }
 
-// fillOf is where the value of a path comes from.
+// fillOf returns the source of the value at a path: a term, or else a field of the current event.
 func (c *checker) fillOf(r *Rule, path []string, l *predicate.Layout) fill {
 	s := r.pattern
 	var at int
@@ -204,7 +205,7 @@ func (c *checker) fillOf(r *Rule, path []string, l *predicate.Layout) fill {
 	})}
 }
 
-// reserved are the words that a condition has for something else.
+// reserved are the words that have another meaning in a condition, and cannot name a variable.
 var reserved = map[string]bool{"this": true, "if": true, "else": true, "true": true, "false": true, "null": true,
 	"root": true, "match": true, "let": true, "prev": true, "first": true, "last": true, "count": true, "sum": true,
 	"avg": true, "min": true, "max": true}

@@ -7,11 +7,11 @@ import (
 	"weir/internal/platform/rawjson"
 )
 
-// sequenceVersion begins the row of a key of a pattern or join. It changes with the
-// format, and with what the places of a program are numbered by.
+// sequenceVersion is the first byte of the state of a key of a pattern or join. Change it with the format, and with
+// the numbering of a program's places: the state refers to them by number.
 const sequenceVersion = 0x81
 
-// append writes what is kept of a key.
+// append encodes the state of a key.
 func (s *sequence) append(b []byte) []byte {
 	for _, rows := range [...][]row{s.rows, s.early} {
 		b = binary.AppendUvarint(b, uint64(len(rows)))
@@ -49,12 +49,11 @@ func (p path) append(b []byte) []byte {
 	return b
 }
 
-// sequence reads what append wrote. The terms of a thread are what its path
-// comes to.
+// sequence decodes what append wrote. The terms of a thread are not stored: they are computed from its path.
 func (d *decoder) sequence(of *Rule) sequence {
 	s := sequence{rows: d.rows(len(of.cols)), early: d.rows(len(of.cols))}
 	s.attempts = make([]attempt, d.length(4))
-	if of.join != nil { // it has rows alone, each of a side
+	if of.join != nil { // a join has only rows, each with a side
 		d.bad = d.bad || len(s.early)+len(s.attempts) > 0 ||
 			slices.ContainsFunc(s.rows, func(r row) bool { return r.holds&sides == 0 })
 		return s
@@ -86,7 +85,7 @@ func (d *decoder) sequence(of *Rule) sequence {
 	return s
 }
 
-// retrace makes the terms of a thread anew.
+// retrace computes the terms of a thread from its path. rows begin with the first row of the attempt.
 func (s *patternSpec) retrace(t *thread, rows []row) {
 	at := 0
 	for _, part := range t.path {
@@ -119,7 +118,7 @@ func (d *decoder) rows(columns int) []row {
 	return rows
 }
 
-// scalar reads a value as JSON, or that there is none.
+// scalar reads a value as JSON; "" is a value that was missing.
 func (d *decoder) scalar() string {
 	s := d.text()
 	if s != "" {
@@ -131,7 +130,7 @@ func (d *decoder) scalar() string {
 	return s
 }
 
-// path reads one that is no longer than there are rows.
+// path reads a path; one that is longer than rows is damaged.
 func (d *decoder) path(s *patternSpec, rows []row) path {
 	n := d.length(2)
 	if n == 0 {

@@ -6,55 +6,55 @@ import (
 	"slices"
 )
 
-// sequence is what a rule keeps of a key to find its pattern.
+// sequence is the state of a key in a rule that keeps events one by one: a pattern, or a join, which uses rows only.
 type sequence struct {
-	rows     []row // from the first event of the oldest attempt on
-	early    []row // events whose turn has not come yet, in the order in which it will
-	attempts []attempt
+	rows     []row     // of a pattern: from the first event of the oldest attempt on
+	early    []row     // events that the watermark has not passed yet, sorted by compareRows
+	attempts []attempt // sorted by first
 }
 
-// row is an event as the pattern sees it.
+// row is what a pattern or join keeps of an event.
 type row struct {
 	at     int64
 	id     [16]byte
 	offset int64
-	holds  uint64   // the variables that it may be
-	values []string // of the columns, as JSON
+	holds  uint64   // the variables that it may be, a bit each; of a join, its sides
+	values []string // by column, as JSON; "": missing in the event
 }
 
-// attempt is all the ways in which the pattern may go on from a first event. It
-// is decided when no way is left that is preferred to the one that was found.
+// attempt is the search for a match that begins with one event. It holds all ways in which the pattern can still
+// continue from there. It is decided when no way is left that is preferred to the match that was found.
 type attempt struct {
-	first   int // its row
+	first   int // the index of its first row
 	threads []thread
-	best    path
-	silent  bool // best ends with what did not come
+	best    path // the most preferred match so far; nil: none
+	silent  bool // best ends because nothing that the pattern excludes came in time
 }
 
-// thread is one way in which the pattern has matched so far; the threads of an
-// attempt are in the order in which a search that goes back would try them.
+// thread is one way in which the pattern has matched so far. The threads of an attempt are in order of preference:
+// the order in which a backtracking search would try them.
 type thread struct {
-	at    int // the place of the program that takes the next row
+	at    int // the place in the program that takes the next row
 	path  path
 	terms []termState
 }
 
-// path is which variable each row is, from the first on.
+// path assigns a variable to each row of an attempt, from its first row on.
 type path []span
 
-// span is so many rows of a variable.
+// span is n rows in succession that are of variable v, or of none if v is gapRow.
 type span struct{ v, n int }
 
 const (
-	maxRows    = 1000   // of matches that are not decided, those between left out
-	maxEarly   = 10_000 // of a key, that wait for their time
-	maxThreads = 256    // of a key
+	maxRows    = 1000   // rows of a key, from the first undecided match on, without those that compact removed
+	maxEarly   = 10_000 // rows of a key that wait for the watermark
+	maxThreads = 256    // threads of a key
 	maxKept    = 1024   // bytes of a value
-	// compactEvery is after how many rows those that nothing needs are left out.
+	// compactEvery is the number of rows after which compact runs.
 	compactEvery = 8
 )
 
-// with is the path with one row more.
+// with returns the path extended by a row. It does not change p, which other threads share.
 func (p path) with(v int) path {
 	if n := len(p); n > 0 && p[n-1].v == v {
 		longer := slices.Clone(p)
@@ -70,7 +70,7 @@ func compareRows(a, b row) int {
 	return cmp.Or(cmp.Compare(a.at, b.at), bytes.Compare(a.id[:], b.id[:]), cmp.Compare(a.offset, b.offset))
 }
 
-// matcher takes one key's events, one after the other.
+// matcher feeds the events of one key to a pattern, one after the other.
 type matcher struct {
 	p  *partition
 	op *operator
@@ -83,8 +83,8 @@ func (p *partition) matcher(op *operator, k *keyState) *matcher {
 	return &matcher{p, op, k, k.seq, op.pattern}
 }
 
-// take takes the next row of the key. The time of its attempts is over first,
-// where the row is later than that.
+// take feeds the next row of the key to all attempts, and begins one with it where the pattern can begin. Attempts
+// whose time is over when the row comes are decided first.
 func (m *matcher) take(r row) {
 	m.expire(r.at)
 	m.rows = append(m.rows, r)
@@ -108,7 +108,7 @@ func (m *matcher) take(r row) {
 	}
 }
 
-// step lets an attempt take a row.
+// step feeds a row to an attempt. Threads that do not take it end; the others go on in order of preference.
 func (m *matcher) step(a *attempt, at int) {
 	before := a.threads
 	a.threads = nil
@@ -120,7 +120,7 @@ func (m *matcher) step(a *attempt, at int) {
 		}
 		longer, terms := t.path.with(place.v), m.termsWith(t, place.v, at)
 		for _, next := range place.next {
-			if next == matched { // what is less preferred is out
+			if next == matched { // all threads after this one are less preferred
 				a.best = longer
 				return
 			}
@@ -129,7 +129,7 @@ func (m *matcher) step(a *attempt, at int) {
 	}
 }
 
-// takes tells whether a place takes a row.
+// takes reports whether a place takes a row.
 func (m *matcher) takes(place *patternPlace, t *thread, at int) bool {
 	if place.v >= 0 {
 		return m.is(place.v, t, at)
@@ -142,8 +142,8 @@ func (m *matcher) takes(place *patternPlace, t *thread, at int) bool {
 	return true
 }
 
-// is tells whether a row is of a variable. A condition that cannot be evaluated
-// on what was matched says no.
+// is reports whether a row is of a variable. A condition that looks back, and cannot be evaluated on what was
+// matched, counts as false.
 func (m *matcher) is(v int, t *thread, at int) bool {
 	r := &m.rows[at]
 	if r.holds>>v&1 == 0 || m.looks[v] == nil {
@@ -181,11 +181,11 @@ func (m *matcher) termsWith(t *thread, v, at int) []termState {
 	return terms
 }
 
-// spread adds a thread, but for one that can come to nothing else than one that
-// is preferred to it.
+// spread adds a thread to an attempt, unless a more preferred one is at the same place with the same terms: both
+// would match the same from there on.
 func (m *matcher) spread(a *attempt, t thread) {
 	if len(a.threads) > m.k.form.limits.ways {
-		return // it is given up
+		return // bound gives an attempt up for this
 	}
 	for i := range a.threads {
 		o := &a.threads[i]
@@ -203,7 +203,7 @@ func (m *matcher) spread(a *attempt, t thread) {
 	a.threads = append(a.threads, t)
 }
 
-// expire decides the attempts whose time is over before a time.
+// expire decides the attempts whose deadline is before a time.
 func (m *matcher) expire(before int64) {
 	over := false
 	for i := range m.attempts {
@@ -217,10 +217,11 @@ func (m *matcher) expire(before int64) {
 	}
 }
 
-// deadline is the last moment at which an event can belong to an attempt.
+// deadline returns the last time at which an event can belong to an attempt.
 func (m *matcher) deadline(a *attempt) int64 { return m.rows[a.first].at + m.within }
 
-// end decides an attempt by what it has.
+// end decides an attempt when its time is over: it matches when a thread waits in a gap at the pattern's end, which
+// is preferred to best, or when it has a best already.
 func (m *matcher) end(a *attempt) {
 	for _, t := range a.threads {
 		if m.prog.places[t.at].wait {
@@ -231,7 +232,7 @@ func (m *matcher) end(a *attempt) {
 	a.threads = nil
 }
 
-// mapped is the path up to its last row that is of a variable.
+// mapped returns the path without the gap at its end.
 func (p path) mapped() path {
 	if n := len(p); n > 0 && p[n-1].v == gapRow {
 		return p[:n-1]
@@ -239,8 +240,8 @@ func (p path) mapped() path {
 	return p
 }
 
-// settle tells the matches that are decided, in the order of their first events:
-// where the search goes on depends on those before.
+// settle emits the matches that are decided, in the order of their first events. It stops at the first attempt that
+// is undecided, because that one's match decides where the next may begin.
 func (m *matcher) settle() {
 	m.attempts = slices.DeleteFunc(m.attempts, func(a attempt) bool { return len(a.threads) == 0 && a.best == nil })
 	for len(m.attempts) > 0 && len(m.attempts[0].threads) == 0 {
@@ -251,7 +252,7 @@ func (m *matcher) settle() {
 	}
 }
 
-// goesOn is the first row at which the next match may begin.
+// goesOn returns the first row at which the next match may begin, after the match of an attempt.
 func (m *matcher) goesOn(a *attempt) int {
 	next, at, of := a.first+1, a.first, -1
 	for _, s := range a.best {
@@ -265,14 +266,14 @@ func (m *matcher) goesOn(a *attempt) int {
 	switch {
 	case m.skip.to == skipNext:
 		return next
-	case m.skip.to == skipPastLast || of < 0: // the match has none of the variable
+	case m.skip.to == skipPastLast || of < 0: // of < 0: the match has no event of the variable
 		return at
 	}
 	return max(of, next)
 }
 
-// bound gives the oldest attempts up when there are too many ways, or rows. What
-// they had found is told.
+// bound gives up the oldest attempts while a key has too many threads or rows. A match that such an attempt had
+// found already is emitted.
 func (m *matcher) bound() {
 	for len(m.attempts) > 0 {
 		ways := 0
@@ -290,8 +291,8 @@ func (m *matcher) bound() {
 	}
 }
 
-// prune lets go of rows that no attempt needs; the last one is kept for those
-// that ask for the event before.
+// prune deletes the rows before the first attempt. When a condition uses prev(), the last row is kept for as long as
+// the next event could still see it.
 func (m *matcher) prune() {
 	gone := len(m.rows)
 	if len(m.attempts) > 0 {
@@ -306,9 +307,8 @@ func (m *matcher) prune() {
 	}
 }
 
-// compact leaves out the rows that are of no variable in any way: what lies
-// between is not kept, however much it is. The last row stays, as the one before
-// the next.
+// compact deletes the rows that are of no variable in any path, so that long gaps take no memory. The last row
+// stays, because prev() of the next row refers to it.
 func (m *matcher) compact() {
 	used := make([]bool, len(m.rows))
 	used[len(used)-1] = true
@@ -320,7 +320,7 @@ func (m *matcher) compact() {
 		}
 		return p
 	})
-	kept := make([]int, len(used)+1) // how many rows before one stay
+	kept := make([]int, len(used)+1) // by row: how many rows before it stay
 	for i, u := range used {
 		if kept[i+1] = kept[i]; u {
 			m.rows[kept[i]] = m.rows[i]
@@ -348,7 +348,7 @@ func (m *matcher) compact() {
 	m.rows = m.rows[:kept[len(used)]]
 }
 
-// eachPath replaces each way in which an attempt went on, or ended.
+// eachPath replaces every path of every attempt.
 func (m *matcher) eachPath(with func(first int, p path) path) {
 	for i := range m.attempts {
 		a := &m.attempts[i]

@@ -2,39 +2,37 @@ package rule
 
 import "slices"
 
-// program is a compiled pattern: places, each of which takes one row, and what
-// may follow each, the preferred first. It is the position automaton of the
-// pattern, in which the order of what follows is what a search that goes back
-// would try first.
+// program is a compiled pattern: the position automaton (Glushkov) of the pattern. Each place takes one row, and
+// lists the places that may follow in order of preference: the order in which a backtracking search would try them.
 type program struct {
 	places []patternPlace
 	start  []int // where a match may begin
 }
 
-// patternPlace takes a row of a variable, or one of a gap.
+// patternPlace is a state of the program, which takes a row of a variable, or of a gap.
 type patternPlace struct {
-	v     int    // the variable; gapRow: the row is of none
-	not   uint64 // of a gap: variables that the row may not be
-	wait  bool   // a gap at the end: a match when its time is over
-	looks bool   // from here on, what was matched before matters to a condition
-	next  []int  // matched: the pattern ends here
+	v     int    // the variable; gapRow: a gap
+	not   uint64 // of a gap: the variables that the row may not be, a bit each
+	wait  bool   // a gap at the end of the pattern: it matches when the time is over
+	looks bool   // a condition that can be evaluated from here on looks back at what was matched before
+	next  []int  // the places that may follow; matched: the pattern may end
 }
 
 const (
-	// maxStates bounds a program.
+	// maxStates bounds the places of a program.
 	maxStates = 500
-	// gapRow is the variable of rows that have none.
+	// gapRow stands for a variable where there is none.
 	gapRow = -1
-	// matched is where a pattern ends.
+	// matched stands for a place where the pattern ends.
 	matched = -1
 )
 
-// compileShape makes the program of a pattern. The conditions of the variables
-// in looks depend on what was matched before.
+// compileShape compiles a pattern. The conditions of the variables in looks, a bit each, look back at what was
+// matched before.
 func compileShape(whole *shape, looks uint64) *program {
 	g := &program{}
 	g.start = distinctPlaces(g.add(whole, []int{matched}))
-	for changed := true; changed; { // looks goes from each place to those before it
+	for changed := true; changed; { // propagate looks from each place to those before it
 		changed = false
 		for i := range g.places {
 			p := &g.places[i]
@@ -49,8 +47,7 @@ func compileShape(whole *shape, looks uint64) *program {
 	return g
 }
 
-// add makes the places of a shape that is followed by some, and returns where
-// it begins.
+// add adds the places of a shape, after which those of follow come, and returns the places where it begins.
 func (g *program) add(s *shape, follow []int) []int {
 	switch s.op {
 	case shapeRow:
@@ -63,7 +60,7 @@ func (g *program) add(s *shape, follow []int) []int {
 			g.places[at].wait, g.places[at].next = true, []int{at}
 			return []int{at}
 		}
-		begin := append(slices.Clone(follow), at) // as few as possible
+		begin := append(slices.Clone(follow), at) // as few rows as possible
 		g.places[at].next = distinctPlaces(begin)
 		return begin
 	case shapeAny:
@@ -90,8 +87,8 @@ func (g *program) repeat(s *shape, follow []int) []int {
 	}
 	begin, least := follow, s.least
 	if s.most < 0 {
-		// The last repetition may be followed by itself. Where it begins is known
-		// only when it is made: it is made twice, the second time as the first.
+		// The last repetition may be followed by itself, and its own places are known only after they are added.
+		// So they are added with again as a placeholder, which is replaced afterwards.
 		from := len(g.places)
 		entry := g.add(s.parts[0], []int{again})
 		loop := either(entry, follow)
@@ -113,7 +110,7 @@ func (g *program) repeat(s *shape, follow []int) []int {
 	return begin
 }
 
-// again stands for where a repetition goes on, until that is known.
+// again stands for the places that follow a repetition, until they are known.
 const again = -2
 
 func replaced(list, by []int) []int {
@@ -123,7 +120,7 @@ func replaced(list, by []int) []int {
 	return list
 }
 
-// distinctPlaces leaves out what a more preferred one is already.
+// distinctPlaces removes repeated places; the first, most preferred, stays.
 func distinctPlaces(list []int) []int {
 	kept := make([]int, 0, len(list))
 	for _, at := range list {

@@ -10,10 +10,10 @@ import (
 	"weir/internal/platform/sketch"
 )
 
-// termName begins the name of the field that a term is in a condition.
+// termName, with the number of the term behind it, is the field that a term is rewritten to in a condition.
 const termName = "@"
 
-// termNeeds are the terms, and what their column must be.
+// termNeeds reports whether there is a term of a name, and what it needs of its column.
 func termNeeds(kind string) (need, bool) {
 	switch kind {
 	case "count", "first", "last", "prev":
@@ -24,9 +24,8 @@ func termNeeds(kind string) (need, bool) {
 	return 0, false
 }
 
-// rewrite replaces what looks back in a condition, as in last(fail.country), by
-// fields of the document that it is evaluated on. What does not look back stays
-// as it is.
+// rewrite replaces the terms of a condition that look back, as last(fail.country) does, by fields this."@0",
+// this."@1" and so on, by their index in s.terms. It returns a condition without such terms as it is.
 func (s *patternSpec) rewrite(source string, column func(source string, needs need, vars uint64) int) (string, error) {
 	var b strings.Builder
 	from := 0
@@ -96,8 +95,9 @@ func (s *patternSpec) termOf(t *term, arg string, needs need, column func(string
 	return nil
 }
 
-// argument reads which variable of some an argument is of, and what of its events:
-// "" is the events themselves. this is any variable.
+// argument reads the argument of an aggregate: the variable of names that it is about, gapRow when it names none,
+// and the expression to evaluate on the variable's events, in which the variable is replaced by this. source is ""
+// when the argument is the variable alone.
 func argument(names []string, arg string) (v int, source string, err error) {
 	v = gapRow
 	var b strings.Builder
@@ -120,8 +120,7 @@ func argument(names []string, arg string) (v int, source string, err error) {
 	return v, strings.TrimSpace(b.String() + arg[from:]), nil
 }
 
-// words finds the words of an expression that are no field, no method and in no
-// text.
+// words iterates over the words of an expression that are neither a field nor a method name nor within a string.
 type words struct {
 	s         string
 	from, end int
@@ -163,7 +162,7 @@ func hasWord(s, word string) bool {
 	return false
 }
 
-// textEnd is where the text that begins at i ends.
+// textEnd returns the index after the string literal that begins at i.
 func textEnd(s string, i int) int {
 	for i++; i < len(s) && s[i] != '"'; i++ {
 		if s[i] == '\\' {
@@ -173,7 +172,7 @@ func textEnd(s string, i int) int {
 	return min(i+1, len(s))
 }
 
-// bracket takes what stands in the brackets after the word.
+// bracket returns what is within the brackets after the word, and moves behind them.
 func (w *words) bracket() (inside string, closed bool) {
 	depth := 0
 	for i := w.end; i < len(w.s); i++ {
@@ -193,8 +192,8 @@ func (w *words) bracket() (inside string, closed bool) {
 	return "", false
 }
 
-// path is where the fields after the word end; what is followed by a bracket is
-// a method.
+// path returns the index after the field names that follow the word. A name before a bracket is a method, and not
+// part of the path.
 func (w *words) path() (end int) {
 	for end = w.end; end+1 < len(w.s) && w.s[end] == '.'; {
 		i := end + 1
@@ -213,7 +212,7 @@ func (w *words) path() (end int) {
 	return end
 }
 
-// termState is a term as far as a match has come.
+// termState is the state of a term over the events that a thread has matched.
 type termState struct {
 	n        int64
 	sum      sketch.Exact
@@ -221,7 +220,7 @@ type termState struct {
 	json     string
 }
 
-// add takes in an event of the term's variable.
+// add adds an event of the term's variable.
 func (t *term) add(s *termState, values []string) {
 	if t.col < 0 {
 		s.n++
@@ -249,7 +248,7 @@ func (t *term) add(s *termState, values []string) {
 	}
 }
 
-// value is what a condition sees of it: null when there was no event.
+// value returns what a condition sees: null when no event had a value, except for count.
 func (t *term) value(s *termState) predicate.Value {
 	number := func(f float64) predicate.Value { return predicate.Value{Kind: predicate.Float, Num: f} }
 	switch {
@@ -269,7 +268,7 @@ func (t *term) value(s *termState) predicate.Value {
 	return scalar(s.json)
 }
 
-// same tells whether whatever comes makes the same of both.
+// same reports whether two states are equal, so that further events keep them equal.
 func (t *term) same(a, b *termState) bool {
 	switch t.kind {
 	case "count":
@@ -286,13 +285,13 @@ func (t *term) same(a, b *termState) bool {
 	return (a.n == 0) == (b.n == 0) && a.json == b.json
 }
 
-// scalar is a value that was kept as JSON; "" was not there.
+// scalar parses a value that was kept as JSON; "" is one that was missing.
 func scalar(json string) predicate.Value {
 	if json == "" {
 		return predicate.Value{}
 	}
 	v, err := predicate.Parse(rawjson.Bytes(json))
-	if err != nil { // it was written here
+	if err != nil { // cannot be: appendScalar wrote it
 		return predicate.Value{Kind: predicate.Null}
 	}
 	return v

@@ -6,26 +6,26 @@ import (
 	"strings"
 )
 
-// shape is a part of a pattern, as it is written.
+// shape is a node of the syntax tree of a pattern.
 type shape struct {
 	op    shapeOp
 	v     int      // of shapeRow: the variable
-	not   uint64   // of shapeGap: the variables that may not be in it; 0: the gap is ->
-	parts []*shape // of sequences and alternatives; of a repetition, the one that is repeated
-	least int      // how often it is repeated
-	most  int      // -1: without end
-	lazy  bool     // as seldom as possible
-	at    int      // where it is written
+	not   uint64   // of shapeGap: the variables that may not be in it, a bit each; 0: the gap is ->
+	parts []*shape // of shapeAll and shapeAny: the parts; of shapeRepeat: one, which is repeated
+	least int      // of shapeRepeat: how often at least
+	most  int      // of shapeRepeat: how often at most; -1: no limit
+	lazy  bool     // of shapeRepeat: as seldom as possible (reluctant)
+	at    int      // the byte at which it begins in the text
 }
 
 type shapeOp uint8
 
 const (
-	shapeRow shapeOp = iota // one row
-	shapeGap                // rows of no variable, as few as possible
-	shapeAll                // parts, one after the other
-	shapeAny                // one of the parts, the first that fits
-	shapeRepeat
+	shapeRow    shapeOp = iota // one row
+	shapeGap                   // rows of no variable, as few as possible
+	shapeAll                   // all parts, one after the other
+	shapeAny                   // one of the parts, the first that matches
+	shapeRepeat                // the part, repeated
 )
 
 const (
@@ -34,7 +34,7 @@ const (
 	maxNested    = 50
 )
 
-// patternError is what is wrong in a pattern, and where.
+// patternError says what is wrong in a pattern, and at which byte of its text.
 type patternError struct {
 	at   int
 	text string
@@ -42,7 +42,7 @@ type patternError struct {
 
 func (e *patternError) Error() string { return e.text }
 
-// patternText reads a pattern:
+// patternText is a recursive descent parser of a pattern:
 //
 //	pattern  = sequence { "|" sequence }
 //	sequence = { "->" | "!" NAME | ( NAME | "(" pattern ")" ) [ quantifier ] }
@@ -54,7 +54,8 @@ type patternText struct {
 	names []string // the variables, in the order of their first use
 }
 
-// readPattern reads a pattern, and checks what its text alone can tell.
+// readPattern parses a pattern and checks what can be checked without the rest of the rule. It returns the syntax
+// tree and the names of the variables, in the order of their first use.
 func readPattern(source string) (*shape, []string, error) {
 	p := &patternText{s: source}
 	whole, err := p.alternatives()
@@ -265,8 +266,8 @@ func (p *patternText) number() (n int, there bool) {
 	return n, there
 }
 
-// check refuses what would never end, never begin, or mean nothing. First and
-// last tell whether the pattern begins and ends with the shape.
+// check refuses repetitions of what can match no row, and gaps in places where they have no meaning. first and last
+// say whether the pattern begins, and ends, with the shape.
 func (p *patternText) check(s *shape, first, last bool) error {
 	switch s.op {
 	case shapeAny:
@@ -314,7 +315,7 @@ func (p *patternText) checkGap(s *shape, i int, first, last bool) error {
 	return nil
 }
 
-// nullable tells whether the shape can be no row. A gap at the end waits.
+// nullable reports whether the shape can match without a row of a variable.
 func (s *shape) nullable() bool {
 	switch s.op {
 	case shapeRow:
@@ -329,7 +330,7 @@ func (s *shape) nullable() bool {
 	return true
 }
 
-// size is how many states the shape comes to, or a little more than too many.
+// size returns how many places the shape compiles to; a number above maxStates is not exact.
 func (s *shape) size() (n int) {
 	switch s.op {
 	case shapeRow, shapeGap:

@@ -9,9 +9,9 @@ import (
 	"weir/internal/platform/rawjson"
 )
 
-// patterns looks for a pattern in the events of a key: in the order of their
-// time, once nothing earlier can come, or as they come. Matches are those of
-// the row patterns of SQL:2016: from each event on, the preferred one of all.
+// patterns looks for a pattern in the events of a key: in the order of their time, once the watermark has passed
+// them, or in the order of the log. Matches are those of the row patterns of SQL:2016 (MATCH_RECOGNIZE): from each
+// event on, the most preferred one.
 type patterns struct{}
 
 func (patterns) add(p *partition, op *operator, k *keyState, e *record, args []arg) (int64, bool) {
@@ -33,7 +33,7 @@ func (patterns) add(p *partition, op *operator, k *keyState, e *record, args []a
 	return 0, true
 }
 
-// row is an event as a pattern or join keeps it: its values are parts of one text.
+// row returns what a pattern or join keeps of an event. All values share one allocation.
 func (p *partition) row(e *record, args []arg) row {
 	r := row{at: e.At, id: e.ID, offset: e.Offset, holds: p.holds, values: make([]string, len(args))}
 	size := 0
@@ -49,8 +49,8 @@ func (p *partition) row(e *record, args []arg) row {
 	return r
 }
 
-// passes tells whether an event of a key of which nothing is kept changes
-// nothing: that of a pattern that takes events as they come.
+// passes reports whether an event leaves nothing behind, of a key without state: in the order of the log an event
+// that begins no match, and is not late, need not be kept. It is called for rules without a pattern too (s is nil).
 func (s *patternSpec) passes(p *partition, e *record) bool {
 	return s != nil && s.arrival && !s.prev && p.holds&s.starts == 0 && p.time-s.within <= e.At
 }
@@ -62,7 +62,7 @@ func (patterns) ring(p *partition, op *operator, k *keyState) {
 		m.take(m.early[n])
 	}
 	if m.early = slices.Delete(m.early, 0, n); len(m.early) == 0 {
-		m.early = nil // most keys rest: their memory is worth more than the next event's
+		m.early = nil // most keys have no event for a while: free the memory rather than reuse it
 	}
 	m.expire(p.time)
 	m.prune()
@@ -84,15 +84,15 @@ func (patterns) due(p *partition, op *operator, k *keyState) int64 {
 	return due
 }
 
-// full tells whether as many events of a key wait as may.
+// full reports whether as many events of a key wait as its limit allows.
 func (s *sequence) full(of *Rule, as *form) bool {
 	return s != nil && (len(s.early) >= as.limits.waiting || of.join != nil && len(s.rows) >= as.limits.waiting)
 }
 
-// matched tells of a match.
+// matched emits the result of a match.
 func (p *partition) matched(m *matcher, a *attempt) {
 	op := m.op
-	panes := make([]pane, len(m.names)+1) // of each variable, and of all
+	panes := make([]pane, len(m.names)+1) // one for each variable, and one for the whole match
 	for i := range panes {
 		panes[i].cells = make([]cell, len(op.cols))
 	}
@@ -134,8 +134,8 @@ func (p *partition) matched(m *matcher, a *attempt) {
 	p.tellValues(op, m.k, w, all, append(values, '}'))
 }
 
-// mayBe finds the variables that the event may be: all whose condition holds,
-// and those that depend on what was matched before.
+// mayBe returns the variables that the current event may be, a bit each: those whose condition is true, and all
+// whose condition looks back. On an error, which is the variable of the condition.
 func (p *partition) mayBe(s *patternSpec) (holds uint64, which int, err error) {
 	for v, e := range s.plain {
 		if e == nil {
@@ -155,7 +155,7 @@ func (p *partition) mayBe(s *patternSpec) (holds uint64, which int, err error) {
 
 var errTooLong = fmt.Errorf("the value is longer than the %d bytes that are kept of one", maxKept)
 
-// kept is a value as a row keeps it; nothing when it is not there.
+// kept returns the JSON of a value for a row, nil for one that is missing. It is valid until the next evaluate.
 func (p *partition) kept(v predicate.Value) ([]byte, error) {
 	if v.Kind == predicate.Missing {
 		return nil, nil
@@ -168,7 +168,7 @@ func (p *partition) kept(v predicate.Value) ([]byte, error) {
 	return p.json[from:len(p.json):len(p.json)], nil
 }
 
-// describe says in words what is looked for, and when it is told.
+// describe says in words what the pattern looks for, and when a match is emitted.
 func (s *patternSpec) describe(delay time.Duration) string {
 	text := fmt.Sprintf("the pattern %s within %s, ", s.source, time.Duration(s.within)*time.Microsecond)
 	if s.arrival {
