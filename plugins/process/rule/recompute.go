@@ -17,57 +17,54 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// Sample says which results are computed again, and from what. It uses the
-// operators that made them, on the events of the raw store.
+// Sample says which results to compute again, and from what. They are computed from the events of the raw store by
+// the same operators that computed them first.
 type Sample struct {
 	Seed   uint64
-	Most   int           // how many
-	Delay  time.Duration // of the rules stream, where it has not written it down; 0 is 5s
+	Most   int           // how many results at most
+	Delay  time.Duration // of the rules stream, for records of which no Reading is stored; 0 is 5s
 	Events Events
-	// Stored is up to which offset the raw store has the records of a partition.
+	// Stored returns the offset before which the raw store has all records of a partition.
 	Stored func(topic string, partition int32) int64
-	// Erased is how many records, at most, can have been erased on request of those that
-	// are looked for.
+	// Erased returns an upper bound of how many of the missing records were erased on request; nil: none were.
 	Erased func(context.Context, Missing) (int64, error)
-	// Mine tells of which topics results are looked at; nil: all.
+	// Mine reports whether results of a topic are sampled; nil: all are.
 	Mine func(topic string) bool
 
-	left *atomic.Int64 // of acrossMost
+	left *atomic.Int64 // of acrossMost: the rows that may still be read
 }
 
-// Events are those of the raw store, as rules see them. Times are microseconds
-// since 1970.
+// Events gives access to the events of the raw store. Times are microseconds since 1970.
 type Events interface {
-	// Of hands on the events that are wanted, each once, in any order. By tells how the
-	// record at a place was read, nil where nobody knows.
+	// Of calls each with the events that are wanted, as the rules saw them, each event once, in any order. by
+	// returns how the record at a place was read, nil when that is not known.
 	Of(ctx context.Context, w Wanted, by func(event.Coordinates) *Reading, each func(Stored) error) error
-	// Passed tells whether a record of the partition before the offset counts at a time
-	// or soon after it.
+	// Passed reports whether a record of the partition before the offset counts at the time or soon after it.
 	Passed(ctx context.Context, before event.Coordinates, at int64) (bool, error)
-	// Days tells whether each day of [from, to] has events of a fleet as they came:
-	// retention has not gone over it.
+	// Days reports whether the store has events of a fleet of each day of [from, to], as a sign that retention has
+	// deleted none of them.
 	Days(ctx context.Context, fleet string, from, to int64) (bool, error)
-	// Knows tells whether those that were read in a way are as rules saw them, or as
-	// they were sent.
+	// Knows reports whether Of can return events that were read that way as the rules saw them. If not, it returns
+	// them as they were sent.
 	Knows(by *Reading) bool
 }
 
-// Wanted are events of a partition that count in [From, To].
+// Wanted selects the events of a partition that count in [From, To].
 type Wanted struct {
-	Fleet, Device string // of all devices, when that is empty
+	Fleet, Device string // an empty Device selects all devices
 	Topic         string
 	Partition     int32
 	From, To      int64
-	// Left is how many rows may be read for them still, whatever these are of, and is
-	// counted down: ErrTooMany when there are more. Nil is unbounded.
+	// Left is the number of rows that may still be read, including rows that do not match. Reading counts it down,
+	// and fails with ErrTooMany below 0. Nil means no bound.
 	Left *atomic.Int64
 }
 
-// ErrTooMany says that there are more rows than may be read.
+// ErrTooMany means that there are more rows than Wanted.Left allows to read.
 var ErrTooMany = errors.New("there are too many rows")
 
-// Missing are records of a partition from an offset to another, of a fleet's events that
-// count at a time or later, of which the raw store has fewer than were counted.
+// Missing describes records that a result counts and the raw store does not have: of a fleet, in a partition, from
+// offset First to Last, counting at Since or later.
 type Missing struct {
 	Fleet, Topic string
 	Partition    int32
@@ -78,61 +75,61 @@ type Missing struct {
 // Stored is an event of the raw store.
 type Stored struct {
 	First    event.Coordinates // of its first delivery
-	Again    bool              // that row was published again, which rules do not count
-	Received time.Time         // zero: not known
+	Again    bool              // the stored row was published again; rules do not count such records
+	Received time.Time         // zero when not known
 	Flags    string
 	JSON     []byte
 }
 
-// Why a result was not computed again, or what came of it says nothing. None of them
-// counts as right.
+// Why a result was skipped: it was not computed again, or the outcome proves nothing. A skipped result does not count
+// as right.
 const (
 	SkippedOpen      = "open"            // an event may still correct it
-	SkippedRetracted = "retracted"       // it tells nothing any more
-	SkippedRules     = "rules_gone"      // its version is kept no more, or the rule counts no more as it did
-	SkippedRaw       = "raw_gone"        // the raw store keeps its days no more
-	SkippedAhead     = "not_stored_yet"  // the raw store has not come to its events
-	SkippedLate      = "undecided_late"  // events lie behind what it counts, and nothing shows that they were late
-	SkippedLimit     = "over_limit"      // the rule has refused events, or given matches up, in this partition
-	SkippedMissed    = "missed"          // records were gone from the log before rules read them, which is accounted for
+	SkippedRetracted = "retracted"       // it was withdrawn
+	SkippedRules     = "rules_gone"      // its version is not kept, or its rule is no longer evaluated as it was
+	SkippedRaw       = "raw_gone"        // retention has deleted its days from the raw store
+	SkippedAhead     = "not_stored_yet"  // the raw store does not have its events yet
+	SkippedLate      = "undecided_late"  // events follow that it does not count, and nothing proves that they were late
+	SkippedLimit     = "over_limit"      // the rule has refused events or given up partial matches in this partition
+	SkippedMissed    = "missed"          // records were gone from the log before the rules read them; that is counted
 	SkippedAgain     = "published_again" // the raw store has rows of it that were published again
-	SkippedMapping   = "unmapped"        // what the rules stream did with its events cannot be done again
-	SkippedBack      = "looks_back"      // a pattern that looks at the event before its first
-	SkippedTopics    = "two_topics"      // it joins two topics, and the raw store has the events of one at most
-	SkippedMany      = "too_many"        // it is a part of a sum of all devices, among more rows than are read for it
-	SkippedChanged   = "changed"         // it was corrected or erased meanwhile
+	SkippedMapping   = "unmapped"        // the processors of the rules stream cannot be applied to its events again
+	SkippedBack      = "looks_back"      // its pattern uses prev(), which sees an event before the match
+	SkippedTopics    = "two_topics"      // it joins two topics, and the raw store has the events of at most one
+	SkippedMany      = "too_many"        // it is a part of a sum of all devices, and takes more rows than may be read
+	SkippedChanged   = "changed"         // it was corrected or erased during the check
 )
 
-// skips are all of them, for metrics.
+// skips lists all reasons, for metrics.
 var skips = [...]string{SkippedOpen, SkippedRetracted, SkippedRules, SkippedRaw, SkippedAhead, SkippedLate,
 	SkippedLimit, SkippedMissed, SkippedAgain, SkippedMapping, SkippedBack, SkippedTopics, SkippedMany,
 	SkippedChanged}
 
-// Skips are the reasons for which a result is not computed again.
+// Skips returns all reasons for which results are skipped.
 func Skips() []string { return slices.Clone(skips[:]) }
 
-// Recomputed is what came of a sample: Sampled = Right + Erased + those skipped + Differing.
+// Recomputed is the outcome of a sample: Sampled = Right + Erased + the sum of Skipped + the number of Differing.
 type Recomputed struct {
 	Seed    uint64 `json:"seed"`
 	Sampled int    `json:"sampled"`
 	Right   int    `json:"right"`
-	// Erased are parts of sums of all devices that are right but for ErasedEvents, which
-	// they count, and which were erased.
+	// Erased counts the parts of sums of all devices that are right except that they count ErasedEvents events,
+	// which were erased from the raw store.
 	Erased       int            `json:"erased"`
 	ErasedEvents int64          `json:"erased_events"`
 	Skipped      map[string]int `json:"skipped"` // by reason
 	Differing    []Difference   `json:"differing"`
 }
 
-// checked is what came of one result: it is right when all are zero.
+// checked is the outcome for one result. The zero value means that it is right.
 type checked struct {
-	why    string   // it was not computed again, or that says nothing
-	what   []string // of it differs
-	erased int64    // events that it counts, and that were erased
+	why    string   // the reason for which it is skipped
+	what   []string // the parts of it that differ
+	erased int64    // how many events it counts that were erased
 }
 
-// Difference is a result that is not what its events come to. It names no device, and
-// no value: proofs are kept longer than what is erased.
+// Difference is a result that differs from what its events yield. It holds no device and no value, because proofs
+// are kept longer than personal data.
 type Difference struct {
 	ID       string   `json:"id"`
 	Revision int64    `json:"revision"`
@@ -151,7 +148,7 @@ func (d Difference) String() string {
 		strings.Join(d.What, ", "))
 }
 
-// telling is a result, read.
+// telling is a stored result, parsed.
 type telling struct {
 	ID       string
 	Revision int64
@@ -168,8 +165,8 @@ type telling struct {
 	Values   map[string]any
 }
 
-// Recompute computes a sample of results again. A store that is open for reading
-// alone is not changed; where no rule ever counted, nothing is sampled.
+// Recompute computes a sample of results again and compares them. It works on a read-only store too: it creates no
+// tables, and samples nothing when they are missing or older than this weir.
 func Recompute(ctx context.Context, db *sqldb.DB, s Sample) (Recomputed, error) {
 	report := Recomputed{Seed: s.Seed, Skipped: map[string]int{}, Differing: []Difference{}}
 	there, err := migrated(ctx, db)
@@ -216,18 +213,17 @@ func Recompute(ctx context.Context, db *sqldb.DB, s Sample) (Recomputed, error) 
 	return report, nil
 }
 
-// mine tells whether a result is of a topic that is looked at.
+// mine reports whether a result is of a topic that is sampled.
 func (s Sample) mine(t *telling) bool {
 	first, err := event.ParseCoordinates(t.First)
 	return s.Mine == nil || err != nil || s.Mine(first.Topic)
 }
 
-// pickMost is how many results are chosen for each that is to be looked at, where some
-// are of other topics.
+// pickMost is the factor by which more results are picked than are wanted when those of other topics are passed over.
 const pickMost = 4
 
-// pick chooses ids at random: they are hashes, so that each is as likely. Where there
-// are no more than are to be chosen, it is all.
+// pick returns ids of results at random, each with about the same probability because ids are hashes. It returns all
+// of them, shuffled, when there are no more than wanted.
 func (s Sample) pick(ctx context.Context, db *sqldb.DB) (ids []string, err error) {
 	most := s.Most
 	if s.Mine != nil {
@@ -263,7 +259,7 @@ func (s Sample) pick(ctx context.Context, db *sqldb.DB) (ids []string, err error
 	return ids, nil
 }
 
-// newest reads the newest revision of a result; nil when there is none.
+// newest reads the newest revision of a result, nil when there is none.
 func newest(ctx context.Context, db *sqldb.DB, id string) (text string, _ *telling, err error) {
 	err = db.QueryRowContext(ctx, `SELECT result FROM rule_result WHERE id = $1 ORDER BY revision DESC LIMIT 1`, id).
 		Scan(&text)
@@ -305,7 +301,7 @@ func (s Sample) check(ctx context.Context, db *sqldb.DB, sets map[string]*Set, t
 	return c, nil
 }
 
-// again computes a result of one device.
+// again computes a result of a rule that counts by device.
 func (o *origin) again(ctx context.Context, s Sample, t *telling) (c checked, err error) {
 	var events []applied
 	err = s.Events.Of(ctx, o.wanted(t), o.by, func(e Stored) error {
@@ -323,7 +319,7 @@ func (o *origin) again(ctx context.Context, s Sample, t *telling) (c checked, er
 	return c, err
 }
 
-// migrated tells whether the tables are those of this weir.
+// migrated reports whether the tables of rules exist in the version of this weir, or a newer one.
 func migrated(ctx context.Context, db *sqldb.DB) (bool, error) {
 	steps := 0
 	err := db.QueryRowContext(ctx, `SELECT count(*) FROM weir_migration WHERE room = 'rule'`).Scan(&steps)

@@ -9,24 +9,22 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// acrossMost bounds the rows that are read for parts of sums of all devices, all of a
-// sample together, with those of other partitions and fleets that lie among them: that
-// they are right is no reason to read a store for minutes.
+// acrossMost bounds the rows that one Recompute reads for sums of all devices, including rows of other partitions and
+// fleets that lie among them, so that a check does not read the raw store for minutes.
 const acrossMost = 1_000_000
 
-// sumAgain computes a part of a sum of all devices. Its events are taken in as they
-// come, in whatever order, and not kept: windows hold what was added, however it was.
+// sumAgain computes a part of a sum of all devices. Its events are added in the order in which the raw store returns
+// them, and not kept: the aggregates of a window do not depend on the order.
 //
-// An erasure takes the events of a device out of the raw store, and leaves the sums. So
-// a part may count more than is stored: as many more, at most, as records of its
-// partition were erased between its first and its last, if any of its fleet were. Whose
-// they were nobody knows any more.
+// An erasure removes the events of a device from the raw store and leaves the sums. So a part may count more events
+// than are stored: at most as many as records of its partition were erased between its first and its last, if any
+// of its fleet were. Which device they belonged to is no longer known.
 func (o *origin) sumAgain(ctx context.Context, db *sqldb.DB, s Sample, t *telling) (c checked, err error) {
 	if t.Count > s.left.Load() {
 		return checked{why: SkippedMany}, nil
 	}
 	sum, beyond := o.summing(), probe{o: o}
-	var behind []applied // of its key, but behind what it counts: the first
+	var behind []applied // the first event of its key after the last that it counts
 	again, read := false, map[*Reading]bool{o.read.at(o.last): true}
 	wanted := o.wanted(t)
 	wanted.Left = s.left
@@ -76,8 +74,8 @@ func (o *origin) sumAgain(ctx context.Context, db *sqldb.DB, s Sample, t *tellin
 	return c, err
 }
 
-// unlist leaves sketches out of what differs where somebody was erased while the window was open:
-// the name has left the sketch, and may have come again since, into the same window.
+// unlist removes sketches from what differs when a device or person of the fleet was erased while the window was
+// open: the erasure took their hash out of the sketch, and events that came later may have put it back.
 func (o *origin) unlist(ctx context.Context, db *sqldb.DB, t *telling, c *checked) error {
 	var n int
 	if err := db.QueryRowContext(ctx, `SELECT count(*) FROM erased WHERE fleet = $1 AND until >= $2 AND until < $3`, t.Fleet,
@@ -91,8 +89,8 @@ func (o *origin) unlist(ctx context.Context, db *sqldb.DB, t *telling, c *checke
 	return nil
 }
 
-// probe tells of events whether they are of the key of a result. Those that are not share
-// what takes them in: it is made anew when one is, and every so many.
+// probe reports for events whether they are of the key of a result. Events of other keys are added to a shared
+// summing, which is replaced after an event of the key and after probeMost events, to bound its memory.
 type probe struct {
 	o  *origin
 	in summing
@@ -114,7 +112,7 @@ func (p *probe) has(e applied) (is bool, err error) {
 	return is, nil
 }
 
-// tellsNothing is why a part that differs may be right all the same.
+// tellsNothing returns the reason for which a part that differs may be right nevertheless, "" for none.
 func (o *origin) tellsNothing(ctx context.Context, s Sample, t *telling, again bool,
 	read map[*Reading]bool) (why string, err error) {
 	for by := range read {
@@ -139,10 +137,10 @@ func (o *origin) tellsNothing(ctx context.Context, s Sample, t *telling, again b
 	return "", nil
 }
 
-// without is how many events a part counts that were erased; 0 when that does not
-// explain in what it differs from what is stored.
+// without returns how many erased events a part counts, if these explain all differences between it and what the
+// stored events yield; else 0.
 func (o *origin) without(ctx context.Context, s Sample, t, now *telling) (erased int64, err error) {
-	if now == nil { // all of them were
+	if now == nil { // all of its events were erased
 		now = &telling{Start: t.Start, End: t.End, First: t.First, Last: t.Last}
 	}
 	n := t.Count - now.Count
@@ -173,7 +171,7 @@ func (o *origin) without(ctx context.Context, s Sample, t, now *telling) (erased
 	return n, nil
 }
 
-// has tells whether a value can be of the events that another is of, and n more.
+// has reports whether told can be the aggregate of the events of now and n more events.
 func (v *value) has(told, now any, n int64) bool {
 	a, numeric := told.(float64)
 	b, both := now.(float64)
@@ -181,7 +179,7 @@ func (v *value) has(told, now any, n int64) bool {
 	case "count":
 		return numeric && a >= b && a-b <= float64(n)
 	case "sum":
-		return numeric || now == nil // what is gone may have been of either sign
+		return numeric || now == nil // the erased values may have had either sign
 	case "min":
 		return !both || numeric && a <= b
 	case "max":
@@ -195,5 +193,5 @@ func (v *value) has(told, now any, n int64) bool {
 		}
 		return string(with.of.appendText(nil)) == string(without.of.appendText(nil))
 	}
-	return false // no other adds up
+	return false // no other aggregate is allowed in sums of all devices
 }

@@ -11,8 +11,8 @@ import (
 	"weir/internal/event"
 )
 
-// judge tells what of a result is not as its events have it; why says that nothing
-// can be told of it.
+// judge returns in which parts a result differs from what its events yield, or why that cannot be decided. events
+// are sorted by offset.
 func (o *origin) judge(ctx context.Context, s Sample, t *telling, events []applied) (why string, what []string,
 	err error) {
 	what, err = o.compare(t, events)
@@ -21,7 +21,7 @@ func (o *origin) judge(ctx context.Context, s Sample, t *telling, events []appli
 	}
 	less, unsure := []string{}, false
 	if w := o.Rule.window; w != nil && w.grid != nil {
-		// A window that is closed for an event is closed for all that come later.
+		// A window that is closed for one event is closed for all later ones.
 		upTo, _ := slices.BinarySearchFunc(events, o.last+1, func(e applied, offset int64) int {
 			return cmp.Compare(e.Offset, offset)
 		})
@@ -61,15 +61,14 @@ func (o *origin) judge(ctx context.Context, s Sample, t *telling, events []appli
 	return "", what, nil
 }
 
-// known tells whether all that a result counts, and what could be of it, is as rules
-// saw it.
+// known reports whether the events that a result counts, or could count, are available as the rules saw them.
 func (o *origin) known(all Events, events []applied) bool {
 	return all.Knows(o.read.at(o.last)) && !slices.ContainsFunc(events, func(e applied) bool {
 		return !all.Knows(o.read.at(e.Offset))
 	})
 }
 
-// compare tells in what a result is not what events come to.
+// compare returns in which parts a result differs from what events yield.
 func (o *origin) compare(t *telling, events []applied) ([]string, error) {
 	if w := o.Rule.window; o.Rule.pattern != nil {
 		events = o.fromFirst(events)
@@ -86,9 +85,9 @@ func (o *origin) compare(t *telling, events []applied) ([]string, error) {
 	return o.differing(t, now), nil
 }
 
-// late decides of events behind the last that a window counts. It has not counted the
-// first of them that is of its key: that was late if an event before it had moved time
-// beyond the window.
+// late decides whether a window was right not to count the events after its last one. The first of them that is of
+// its key was late if an event before it had moved the watermark beyond the window; if that cannot be shown, why is
+// SkippedLate.
 func (o *origin) late(ctx context.Context, s Sample, t *telling, events []applied) (why string, _ []string, err error) {
 	for _, e := range events {
 		one := o.summing()
@@ -102,19 +101,19 @@ func (o *origin) late(ctx context.Context, s Sample, t *telling, events []applie
 		if err != nil || !passed {
 			return SkippedLate, nil, err
 		}
-		break // time does not go back: those that follow were late, too
+		break // the watermark does not go back: all that follow were late too
 	}
 	return "", nil, nil
 }
 
-// lateMost is how many events are looked at for whether they were late.
+// lateMost bounds the events of a result for which onTime checks whether they were late.
 const lateMost = 200
 
-// onTime are the events but for those that an event before them shows to have been
-// late. Unsure says that others may have been: something newer came before.
+// onTime removes the events that were late, as an event before them proves. unsure means that some of the kept ones
+// may have been late too, because a newer event came before them.
 func (o *origin) onTime(ctx context.Context, s Sample, events []applied) (kept []applied, unsure bool, err error) {
 	if o.Rule.window != nil && o.Rule.window.gap == 0 {
-		return events, false, nil // in the order of the log none is late
+		return events, false, nil // count windows follow the order of the log: no event is late
 	}
 	if len(events) > lateMost {
 		return events, true, nil
@@ -135,7 +134,7 @@ func (o *origin) onTime(ctx context.Context, s Sample, events []applied) (kept [
 	return kept, unsure, nil
 }
 
-// waits is how far time may be beyond an event that is taken in.
+// waits returns how far the watermark may be past an event, in µs, so that the event is still counted.
 func (o *origin) waits() int64 {
 	switch r := o.Rule; {
 	case r.join != nil:
@@ -148,7 +147,7 @@ func (o *origin) waits() int64 {
 	return o.Rule.window.gap + o.Rule.window.lateness
 }
 
-// ends are the offsets of the first and the last event of a result.
+// ends returns the offsets of the first and the last event of a result.
 func ends(t *telling) (first, last int64, err error) {
 	from, err := event.ParseCoordinates(t.First)
 	to, err2 := event.ParseCoordinates(t.Last)
@@ -159,7 +158,7 @@ func (o *origin) place(e applied) event.Coordinates {
 	return event.Coordinates{Topic: o.at.topic, Partition: o.at.number, Offset: e.Offset}
 }
 
-// fromFirst are the events of a match from its first one on.
+// fromFirst returns the events from the first one of the match on, in the order in which the pattern takes them.
 func (o *origin) fromFirst(events []applied) []applied {
 	i := slices.IndexFunc(events, func(e applied) bool { return e.Offset == o.begins })
 	if i < 0 {
@@ -174,8 +173,7 @@ func (o *origin) fromFirst(events []applied) []applied {
 	})
 }
 
-// differing are the parts in which two results are not the same. What is estimated
-// may be as far off as it is estimated.
+// differing returns the parts in which two results differ. Estimated values may differ by the error of the estimate.
 func (o *origin) differing(t, now *telling) (what []string) {
 	if now == nil {
 		return []string{"it is not told"}
@@ -195,7 +193,7 @@ func (o *origin) differing(t, now *telling) (what []string) {
 	return what
 }
 
-// same tells whether a value is as it was told, or as far off as it may be.
+// same reports whether a value is what was emitted, within the error of an estimate.
 func (v *value) same(told, now any) bool {
 	a, numeric := told.(float64)
 	b, both := now.(float64)

@@ -15,38 +15,38 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// origin is what a result was made by: the rule of its version, in a partition, as
-// it counts there since an offset.
+// origin is what a result was computed by: the rule of its version in a partition, with the offset from which the
+// rule counts there.
 type origin struct {
 	*operator
 	set    *Set
 	at     place
-	log    string
-	next   int64 // the offset that comes next
-	moment int64 // the partition's time
-	delay  int64 // how far it is behind the newest event
+	log    string // the id of the partition's log
+	next   int64  // the offset that the rules read next
+	moment int64  // the partition's watermark
+	delay  int64  // µs by which the watermark follows the newest event
 	read   readings
 	tally  ruleTally
 	missed int64
-	name   string // fleet, 0, JSON of the key's values
-	key    string
-	last   int64 // the last offset that the result counts
-	begins int64 // of a match: the offset of its first event
+	name   string // fleet, a zero byte, and the JSON array of the key's values
+	key    string // the JSON array alone
+	last   int64  // the last offset that the result counts
+	begins int64  // of a match: the offset of its first event in the order of the match
 
-	unlisted bool // a name left the sketches of the result, and may have come again
+	unlisted bool // an erasure may have changed the sketches of the result
 }
 
-// applied is an event with where it counts.
+// applied is an event as it is given to the rule again.
 type applied struct {
 	record
 	raw   []byte
 	again bool
 }
 
-// aheadMost is max_ahead of a rules stream that has not written it down: its default.
+// aheadMost is the default of max_ahead, which is assumed where no Reading is stored.
 const aheadMost = 5 * time.Minute
 
-// origin finds what made a result. Why says that it is not there any more.
+// origin finds what computed a result. why is the reason for which it cannot be computed again, "" if it can.
 func (s Sample) origin(ctx context.Context, db *sqldb.DB, sets map[string]*Set, t *telling) (o *origin, why string,
 	err error) {
 	first, err := event.ParseCoordinates(t.First)
@@ -108,7 +108,7 @@ func (s Sample) origin(ctx context.Context, db *sqldb.DB, sets map[string]*Set, 
 	o.name = t.Fleet + "\x00" + o.key
 	switch {
 	case !o.made(t, first.Offset):
-		return nil, SkippedRules, nil // of an earlier life of the rule, or another log
+		return nil, SkippedRules, nil // the rule began anew since, or the log is another one
 	case r.pattern != nil && r.pattern.prev:
 		return nil, SkippedBack, nil
 	case r.window != nil && r.window.count == 0 && o.moment <= t.End.UnixMicro()+r.window.lateness:
@@ -119,10 +119,12 @@ func (s Sample) origin(ctx context.Context, db *sqldb.DB, sets map[string]*Set, 
 	return o, "", nil
 }
 
-// matchMost bounds how many offsets are tried for the first of a match.
+// matchMost bounds how many offsets are tried as that of the first event of a match.
 const matchMost = 200_000
 
-// made tells whether a result is of this life of its rule: its id says so.
+// made reports whether the result's id is one that this rule makes with its present log and first offset. first is
+// the result's first offset. Of a match it also finds begins: in the order of time the first event of a match need
+// not have the lowest offset.
 func (o *origin) made(t *telling, first int64) bool {
 	p, k := o.partition(), &keyState{name: o.name}
 	is := func(w window) bool { return p.idOf(o.operator, k, w) == t.ID }
@@ -141,7 +143,7 @@ func (o *origin) made(t *telling, first int64) bool {
 	return is(window{id: o.window(t)})
 }
 
-// delay is that of the stream when it read a record.
+// delay returns the delay of the stream, in µs, when it read a record.
 func (s Sample) delay(by *Reading) int64 {
 	switch {
 	case by != nil:
@@ -152,7 +154,7 @@ func (s Sample) delay(by *Reading) int64 {
 	return s.Delay.Microseconds()
 }
 
-// by is how the record at a place was read.
+// by returns how the record at a place was read, nil when that is not known.
 func (o *origin) by(at event.Coordinates) *Reading {
 	if at.Topic != o.at.topic || at.Partition != o.at.number {
 		return nil
@@ -160,8 +162,7 @@ func (o *origin) by(at event.Coordinates) *Reading {
 	return o.read.at(at.Offset)
 }
 
-// versionNamed is a rule set that was put, or in force by a file; nil where there is none, or this weir
-// does not read it.
+// versionNamed returns the stored rule set of a version. It is nil when there is none, or this weir cannot parse it.
 func versionNamed(ctx context.Context, q querier, version string) (*Set, error) {
 	var text string
 	err := q.QueryRowContext(ctx, `SELECT text FROM rule_version WHERE version = $1`, version).Scan(&text)
@@ -172,12 +173,12 @@ func versionNamed(ctx context.Context, q querier, version string) (*Set, error) 
 	}
 	set, err := Parse([]byte(text))
 	if err != nil {
-		return nil, nil // of a newer weir
+		return nil, nil // stored by a newer weir
 	}
 	return set, nil
 }
 
-// keyOf is the JSON of a result's key, as states have it.
+// keyOf returns the JSON array of a result's key, as keyState.name has it.
 func keyOf(r *Rule, t *telling) string {
 	parts := make([]string, len(r.key))
 	for i, part := range r.key {
@@ -186,7 +187,7 @@ func keyOf(r *Rule, t *telling) string {
 	return "[" + strings.Join(parts, ",") + "]"
 }
 
-// operatorOf is the rule's, which bounds nothing and tells everything at its end.
+// operatorOf returns an operator of the rule without limits, which emits final results only.
 func (o *origin) operatorOf(r *Rule) *operator {
 	op := newOperator(r, o.set.Version)
 	op.since, op.usual.emit = o.tally.Since, emitSpec{}
@@ -194,7 +195,7 @@ func (o *origin) operatorOf(r *Rule) *operator {
 	return op
 }
 
-// partition is one whose time does not move until it is told to.
+// partition returns a partition whose watermark does not follow events: it moves only by advance.
 func (o *origin) partition() *partition {
 	const unmoved = math.MaxInt64 / 4
 	p := newPartition(&Set{Version: o.set.Version, layout: o.set.layout}, o.at.topic, o.at.number, unmoved, 0)
@@ -202,7 +203,7 @@ func (o *origin) partition() *partition {
 	return p
 }
 
-// window is what the result of a window is known by.
+// window returns the id of the window that a result is about.
 func (o *origin) window(t *telling) int64 {
 	switch w := o.Rule.window; {
 	case w.grid != nil:
@@ -231,15 +232,14 @@ func (o *origin) span(t *telling) (from, to int64) {
 	return from, to
 }
 
-// wanted are the events that can be of the result, or could have been: of its device,
-// or of all.
+// wanted selects the events that the result counts or could count: of its device, or of all devices.
 func (o *origin) wanted(t *telling) Wanted {
 	from, to := o.span(t)
 	return Wanted{Fleet: t.Fleet, Device: o.device(o.key), Topic: o.at.topic, Partition: o.at.number, From: from, To: to}
 }
 
-// takes makes of a stored event what the rule was given; it is not when it was
-// read before the rule began, or has not been.
+// takes returns a stored event as it was given to the rule. is is false when the rule was not given it: it is of
+// another partition, from before the rule began, or not read yet.
 func (o *origin) takes(s Stored) (a applied, is bool, err error) {
 	offset := s.First.Offset
 	if s.First.Topic != o.at.topic || s.First.Partition != o.at.number || offset < o.tally.Since || offset >= o.next {
@@ -254,7 +254,7 @@ func (o *origin) takes(s Stored) (a applied, is bool, err error) {
 	return applied{record{fleet, at, e.UUID, offset}, s.JSON, s.Again}, true, nil
 }
 
-// compute is what events come to: the result of an id, nil for none.
+// compute returns the result of an id that events yield, nil for none.
 func (o *origin) compute(id string, events []applied) (*telling, error) {
 	sum := o.summing()
 	for _, e := range events {
@@ -265,7 +265,7 @@ func (o *origin) compute(id string, events []applied) (*telling, error) {
 	return sum.result(id)
 }
 
-// summing takes events in, one after the other.
+// summing is a partition with one operator, to which events are added one after the other.
 type summing struct{ p *partition }
 
 func (o *origin) summing() summing {
@@ -276,10 +276,11 @@ func (o *origin) summing() summing {
 
 func (s summing) add(e applied) error { return s.p.apply(e.raw, e.record) }
 
-// counts tells whether what was added is of a key.
+// counts reports whether an event of a key was added. key is the name of a keyState.
 func (s summing) counts(key string) bool { return s.p.ops[0].keys[key] != nil }
 
-// result is what all of them come to, nil for none. Nothing is added any more.
+// result closes all windows and returns the last revision of the result of an id, nil for none. Nothing may be added
+// afterwards.
 func (s summing) result(id string) (*telling, error) {
 	s.p.advance(never - 1)
 	for _, r := range slices.Backward(s.p.out) {

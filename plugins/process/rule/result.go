@@ -13,40 +13,42 @@ import (
 	"weir/internal/platform/rawjson"
 )
 
-// status says how far a result is to be believed.
+// status says whether a result can still change.
 type status string
 
 // The statuses.
 const (
 	statusProvisional status = "provisional" // its window is still open
 	statusFinal       status = "final"       // its window is closed
-	statusRevised     status = "revised"     // its window was closed, and an event came that it allows for
-	statusRetracted   status = "retracted"   // what was told is not so
+	statusRevised     status = "revised"     // an event came after its window was closed, within the allowed lateness
+	statusRetracted   status = "retracted"   // the result with this id is withdrawn
 )
 
-// Result is what a rule says of a window. The same ID and Revision have the
-// same JSON, whenever and however often they are made.
+// Result is a result of a rule for a window, a match or a pair. The same ID and Revision always have the same JSON,
+// however often they are computed.
 type Result struct {
-	ID       string // of the rule, its epoch, the fleet, the key and the window
+	ID       string // a hash of the rule, its epoch, the fleet, the key and the window; see idOf
 	Revision int64
 	Rule     string
 	Fleet    string
 	Device   string
 	End      int64 // of the window, in microseconds since 1970
 	JSON     []byte
-	steps    []byte // of a funnel's result that is told once: its values
+	steps    []byte // of a funnel's result, which is emitted once: its values
 }
 
-// window is what a result is about. Its id is what it is known by: its end, the
-// start of a session, the first offset of a count.
+// window is what a result is about. Its id tells it from others of the key: the end of a grid window, the start of a
+// session, the lowest offset of a count window, the offset of the first event of a match, of the left event of a
+// pair, or of an event without a partner.
 type window struct {
 	id, start, end int64
-	with           int64     // of a pair: what it is known by beside the id
-	from           [2]string // the topics of its first and last event, when they are not the partition's
+	with           int64     // of a join: what else identifies it, the right offset + 1 of a pair
+	from           [2]string // the topics of its first and last event; "": the partition's
 	status         status
 }
 
-// result makes one, if the rule has it told.
+// result emits a result of the events of a pane, unless the rule's having is false or another operator owns the
+// window.
 func (p *partition) result(op *operator, k *keyState, w window, of *pane) {
 	if p.bare && k.form.having == nil {
 		if p.owned(op, k, w) {
@@ -65,8 +67,8 @@ func (p *partition) result(op *operator, k *keyState, w window, of *pane) {
 	p.tellValues(op, k, w, of, append(values, '}'))
 }
 
-// tellValues makes a result of the events of a pane that has values, if the rule
-// has it told.
+// tellValues emits a result with these values, a JSON object, on the same conditions as result. If having is false
+// and an earlier revision was emitted, that one is retracted.
 func (p *partition) tellValues(op *operator, k *keyState, w window, of *pane, values []byte) {
 	if !p.owned(op, k, w) {
 		return
@@ -102,7 +104,7 @@ func (p *partition) tellValues(op *operator, k *keyState, w window, of *pane, va
 	k.tell(w, revision, op.keepsTold(w.status))
 }
 
-// owned tells whether a window is this operator's to tell, beside others of its rule.
+// owned reports whether this operator emits a window, and not another one of the same rule.
 func (p *partition) owned(op *operator, k *keyState, w window) bool {
 	if !op.beside && len(op.turns) == 0 {
 		return true
@@ -111,7 +113,7 @@ func (p *partition) owned(op *operator, k *keyState, w window) bool {
 	return op.owns(fleet, w.start)
 }
 
-// keepsTold tells whether what is said of a window can be corrected.
+// keepsTold reports whether a result with a status may be followed by another revision.
 func (op *operator) keepsTold(s status) bool {
 	return s == statusProvisional || op.window != nil && op.window.lateness > 0
 }
@@ -140,8 +142,8 @@ func (k *keyState) tell(w window, revision int64, keep bool) {
 	}
 }
 
-// retract takes back what was told of a window; into is the session that has
-// it now.
+// retract emits the retraction of a result. into is the start of the session that has its events now, math.MinInt64
+// for none.
 func (p *partition) retract(op *operator, k *keyState, t told, into int64) {
 	r := p.begin(op, k, window{id: t.window, status: statusRetracted}, t.revision)
 	r.End = t.end
@@ -153,7 +155,7 @@ func (p *partition) retract(op *operator, k *keyState, t told, into int64) {
 	p.out = append(p.out, r)
 }
 
-// begin makes what all results have.
+// begin returns a result with the members that all results have.
 func (p *partition) begin(op *operator, k *keyState, w window, revision int64) Result {
 	fleet, key, _ := strings.Cut(k.name, "\x00")
 	r := Result{ID: p.idOf(op, k, w), Revision: revision, Rule: op.Name, Fleet: fleet, Device: op.device(key)}
@@ -168,7 +170,7 @@ func (p *partition) begin(op *operator, k *keyState, w window, revision int64) R
 	return r
 }
 
-// appendKey appends the key's values with their names: its JSON is an array.
+// appendKey appends the key as a JSON object: its values, which key has as an array, by their names.
 func (op *operator) appendKey(b []byte, key string) []byte {
 	b = append(b, '{')
 	raw, i := rawjson.Bytes(key), 1
@@ -187,7 +189,7 @@ func (op *operator) appendKey(b []byte, key string) []byte {
 	return append(b, '}')
 }
 
-// device is the key's device, which every key has.
+// device returns the device of a key, "" in a rule that counts across devices.
 func (op *operator) device(key string) string {
 	raw, i := rawjson.Bytes(key), 1
 	for _, part := range op.key {
@@ -197,7 +199,7 @@ func (op *operator) device(key string) string {
 		}
 		if part.name == event.FieldDevice && raw[i] == '"' {
 			if text := key[i+1 : end-1]; strings.IndexByte(text, '\\') < 0 {
-				return text // as nearly all are
+				return text // nearly all ids: nothing to unescape
 			}
 			return string(rawjson.Unquote(raw[i+1 : end-1]))
 		}
@@ -206,8 +208,8 @@ func (op *operator) device(key string) string {
 	return ""
 }
 
-// idOf is a window's id. A rule that begins anew, and a log that is another one,
-// make other ids: what they tell of the same window is not the same.
+// idOf returns the id of a window's results. It depends on the log and on the offset at which the rule began, so a
+// rule that begins anew and a topic that was made anew use other ids for the same window: their results differ.
 func (p *partition) idOf(op *operator, k *keyState, w window) string {
 	var b [256]byte
 	text := append(append(b[:0], op.Name...), 0)
@@ -217,7 +219,7 @@ func (p *partition) idOf(op *operator, k *keyState, w window) string {
 	if text = strconv.AppendInt(text, w.id, 10); w.with != 0 {
 		text = strconv.AppendInt(append(text, 0), w.with, 10)
 	}
-	if op.across { // each partition tells its part of the same key
+	if op.across { // each partition emits its part under the same key
 		text = strconv.AppendInt(append(text, "\x00part\x00"...), int64(p.number), 10)
 	}
 	sum := sha256.Sum256(text)

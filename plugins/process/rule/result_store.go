@@ -7,20 +7,20 @@ import (
 	"time"
 )
 
-// saveResults writes what was told.
+// saveResults writes the results that a batch emitted.
 func (h *held) saveResults(ctx context.Context, tx *sql.Tx, most int, now time.Time) error {
 	h.tellAt(now)
 	return h.teller().writeResults(ctx, tx, most, h.out)
 }
 
-// tellAt is when what was told is.
+// tellAt sets the time at which the results of a batch are recorded, if there are any.
 func (h *held) tellAt(now time.Time) {
 	if len(h.out) > 0 {
 		h.toldAt = following(h.toldAt, now.UnixMicro())
 	}
 }
 
-// teller is of which partition results are, and when they are told.
+// teller is the partition of results, and the time at which they are recorded, in µs since 1970.
 type teller struct {
 	place
 	at int64
@@ -44,7 +44,7 @@ func (t teller) writeResults(ctx context.Context, tx *sql.Tx, most int, told []R
 	return t.saveSummed(ctx, tx, most, summed)
 }
 
-// resultColumns are those that rowOf has values of, and more.
+// resultColumns are the columns that rowOf has values for, and more columns after them.
 func resultColumns(more string) string {
 	return `rule_result (id, revision, rule, fleet, device_id, window_end, recorded_at, result` + more + `)`
 }

@@ -13,23 +13,23 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// Query is which results of a rule are asked for: the newest revision of each,
-// of windows that end in a range, the latest first.
+// Query selects results of a rule by the ends of their windows, in [From, To). Only the newest revision of each is
+// returned.
 type Query struct {
 	Fleet, Rule string
-	Devices     []string // empty: all
+	Devices     []string // empty: all devices
 	From, To    time.Time
-	After       *After // the last result of the page before
+	After       *After // the last result of the previous page; nil: the first page
 	Limit       int
 }
 
-// After is where a page of results begins: behind this one.
+// After is the cursor of a page: the page begins after this result.
 type After struct {
 	End int64  `json:"e"` // of the window, in microseconds since 1970
 	ID  string `json:"i"`
 }
 
-// Results reads a page. Next is nil when it is the last.
+// Results reads a page of results, the latest windows first. next is the cursor of the next page, nil on the last.
 func Results(ctx context.Context, db *sqldb.DB, q Query) (results []json.RawMessage, next *After, err error) {
 	if err := migrate(ctx, db); err != nil {
 		return nil, nil, err
@@ -60,7 +60,7 @@ func Results(ctx context.Context, db *sqldb.DB, q Query) (results []json.RawMess
 	return results, next, nil
 }
 
-// where is the condition on rule_result r, with its values.
+// where returns the condition on rule_result r, and the values of its parameters.
 func (q *Query) where() (condition string, args []any) {
 	where := []string{`r.fleet = $1`, `r.rule = $2`, `r.window_end >= $3`, `r.window_end < $4`,
 		`NOT EXISTS (SELECT 1 FROM rule_result n WHERE n.id = r.id AND n.revision > r.revision)`}
@@ -83,8 +83,8 @@ func (q *Query) where() (condition string, args []any) {
 	return strings.Join(where, " AND "), args
 }
 
-// Each hands on all results of a query, the earliest windows first, which it does
-// not hold together. An error of each ends it.
+// Each calls each with all results of a query, the earliest windows first, without holding them in memory. result is
+// valid only during the call. Limit is not used. An error of each ends it and is returned.
 func Each(ctx context.Context, db *sqldb.DB, q Query, each func(id string, result []byte) error) error {
 	if err := migrate(ctx, db); err != nil {
 		return err

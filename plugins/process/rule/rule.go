@@ -16,7 +16,7 @@ import (
 	"weir/internal/platform/predicate"
 )
 
-// compile checks a rule and makes what evaluates it.
+// compile checks a rule and compiles it. When it adds problems, the rule must not be used.
 func (c *checker) compile(text *ruleText, l *predicate.Layout) *Rule {
 	c.rule = text.Name
 	r := &Rule{Name: text.Name, line: c.line(), from: text.From}
@@ -72,25 +72,24 @@ func (c *checker) compile(text *ruleText, l *predicate.Layout) *Rule {
 	return r
 }
 
-// epochOf names what the state of a rule depends on: under another, it begins
-// anew.
+// epochOf returns a hash of everything that the state of a rule depends on. When it changes, the rule begins anew
+// without the old state. Parts that only affect how results are emitted are left out.
 func epochOf(text *ruleText) string {
 	t := *text
 	t.Name, t.Having, t.Emit, t.Fast, t.Limits = "", "", nil, "", nil
-	t.From, t.Alert, t.Block, t.Blocked = "", nil, "", "" // what is kept is kept by topic
+	t.From, t.Alert, t.Block, t.Blocked = "", nil, "", "" // From: state is stored by topic anyway
 	raw, err := yaml.Marshal(t)
-	if err != nil { // of strings
+	if err != nil { // cannot be: it holds only strings
 		raw = []byte(err.Error())
 	}
 	sum := sha256.Sum256(append([]byte(text.Name+"\n"), raw...))
 	return hex.EncodeToString(sum[:6])
 }
 
-// keepsRows tells whether the rule keeps events one by one, with the values that
-// it names.
+// keepsRows reports whether the rule's state consists of single events with their columns, not of aggregates.
 func (r *Rule) keepsRows() bool { return r.pattern != nil || r.join != nil }
 
-// exprs are all that the rule evaluates on an event.
+// exprs returns all expressions that the rule evaluates on every event.
 func (r *Rule) exprs() (all []*predicate.Expr) {
 	if r.where != nil {
 		all = append(all, r.where)
@@ -156,8 +155,8 @@ func (c *checker) keys(r *Rule, text *ruleText, l *predicate.Layout) {
 	}
 }
 
-// across checks a rule that counts all devices of a partition together: its
-// results are parts, of which only what can be added up is told.
+// across checks a rule that counts all devices of a partition together. Its results are parts, one for each
+// partition, so only aggregates that can be added up are allowed.
 func (c *checker) across(r *Rule, text *ruleText) {
 	if r.pattern != nil || r.join != nil || r.window != nil && r.window.grid == nil {
 		c.at("across_devices", "is of tumbling and sliding windows: what else there is follows one device")
@@ -206,7 +205,7 @@ func (c *checker) emitted(r *Rule, text *emitText) {
 	}
 }
 
-// having decides whether a result is told, by its values.
+// having is a condition on the values of a result. A result is emitted only where it is true.
 type having struct {
 	expr   *predicate.Expr
 	layout predicate.Layout
@@ -227,8 +226,8 @@ func (c *checker) having(r *Rule, source string) *having {
 	return h
 }
 
-// true tells whether the values of a result satisfy the condition. An error is
-// no: a value that is null compares with nothing.
+// true reports whether the values of a result, a JSON object, satisfy the condition. A condition that cannot be
+// evaluated is false: null cannot be compared, for example.
 func (h *having) true(r *predicate.Reader, values []byte) (bool, error) {
 	if err := r.Read(values); err != nil {
 		return false, fmt.Errorf("reading a result: %w", err)

@@ -16,36 +16,36 @@ import (
 	"weir/internal/platform/predicate"
 )
 
-// Set is a rule set, checked and compiled. It does not change, and may be shared.
+// Set is a rule set, checked and compiled. It is immutable and safe for concurrent use.
 type Set struct {
-	Version string // of its text: the same text has the same version
+	Version string // a hash of the text
 	Rules   []*Rule
 	layout  predicate.Layout
-	by      map[string]*Set // of a set that names topics: what of it is evaluated where
-	none    *Set            // what of it is evaluated elsewhere
-	text    string          // of the whole set
+	by      map[string]*Set // the rules by the topic, or pair of topics, at which they are evaluated; nil: at any
+	none    *Set            // the empty set, for topics that are not in by
+	text    string          // of the whole set, also in the sets of by
 }
 
 // Rule is one rule of a set.
 type Rule struct {
 	Name    string
-	Epoch   string // of what its state depends on: the window, pattern or join, where, key and select
-	Slow    []string
+	Epoch   string   // a hash of what its state depends on: the name, window, pattern or join, where, key and select
+	Slow    []string // the expressions that are not compiled but interpreted by Bloblang, each with the reason
 	line    int
-	from    string      // the topic whose events it counts; "": any, or two
-	window  *windowSpec // of these three it has one
+	from    string      // the topic whose events it counts; "": any, or a join names two
+	window  *windowSpec // a rule has exactly one of window, pattern and join
 	pattern *patternSpec
 	join    *joinSpec
 	where   *predicate.Expr // nil: every event
 	key     []keyPart
-	keyText string // its expressions, as they are written
+	keyText string // the expressions of key, for comparison
 	cols    []*column
 	values  []value
 	having  *having // nil: every result
 	emit    emitSpec
 	limits  limits
-	also    []byte // what its results say of alerts and blocks; nil: of neither
-	across  bool   // of all devices, apart in each partition
+	also    []byte // JSON members on alerts and blocks that its results have; nil: none
+	across  bool   // it counts all devices of a partition together
 }
 
 type keyPart struct {
@@ -53,7 +53,7 @@ type keyPart struct {
 	expr *predicate.Expr
 }
 
-// document is a rule set as it is written.
+// document is a rule set as it is written in YAML.
 type document struct {
 	Rules []*ruleText `yaml:"rules"`
 }
@@ -62,7 +62,7 @@ type ruleText struct {
 	Name    string       `yaml:"name"`
 	From    string       `yaml:"from,omitempty"`
 	Window  *windowText  `yaml:"window"`
-	Pattern *patternYAML `yaml:"pattern,omitempty"` // left out, the epochs of rules with windows are those of old
+	Pattern *patternYAML `yaml:"pattern,omitempty"` // omitempty: epochs from before this field must stay the same
 	Join    *joinText    `yaml:"join,omitempty"`
 	Where   string       `yaml:"where"`
 	Key     []string     `yaml:"key"`
@@ -93,20 +93,20 @@ type emitText struct {
 	Every string `yaml:"every"`
 }
 
-// emitSpec says when results are told before they are final.
+// emitSpec says when provisional results are emitted.
 type emitSpec struct {
 	update bool
-	every  int64 // µs; 0: no
+	every  int64 // µs; 0: not at intervals
 }
 
-// Problem is one thing that is wrong in a rule set.
+// Problem is one error in a rule set.
 type Problem struct {
 	Line int
 	Rule string
 	Text string
 }
 
-// Named is the problem with the rule that it is of.
+// Named returns the text, with the name of the rule before it.
 func (p Problem) Named() string {
 	if p.Rule != "" {
 		return fmt.Sprintf("rule %s: %s", p.Rule, p.Text)
@@ -114,7 +114,7 @@ func (p Problem) Named() string {
 	return p.Text
 }
 
-// ProblemsError is all that is wrong in a rule set. Nothing of it is used.
+// ProblemsError holds all errors in a rule set, of which no rule is used then.
 type ProblemsError struct{ Problems []Problem }
 
 func (e *ProblemsError) Error() string {
@@ -130,7 +130,7 @@ var ruleName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,63}$`)
 // maxRules bounds a set.
 const maxRules = 10_000
 
-// Parse reads, checks and compiles a rule set. The error is a *ProblemsError.
+// Parse parses, checks and compiles a rule set in YAML. Its error is a *ProblemsError with everything that is wrong.
 func Parse(raw []byte) (*Set, error) {
 	sum := sha256.Sum256(raw)
 	set := &Set{Version: hex.EncodeToString(sum[:6]), text: string(raw)}
@@ -173,7 +173,7 @@ func Parse(raw []byte) (*Set, error) {
 	return set, nil
 }
 
-// yamlProblems is what the YAML package says, a problem a line.
+// yamlProblems turns an error of the YAML package into problems, in the terms of rule sets.
 func yamlProblems(err error) error {
 	var all *yaml.TypeError
 	texts := []string{strings.TrimPrefix(err.Error(), "yaml: ")}
@@ -204,7 +204,7 @@ func root(n *yaml.Node) *yaml.Node {
 	return n
 }
 
-// child finds a member by name, or an element by its index; n when there is none.
+// child returns the member with a name, or the element with an index; n when there is none.
 func child(n *yaml.Node, at any) *yaml.Node {
 	switch at := at.(type) {
 	case string:
@@ -221,10 +221,10 @@ func child(n *yaml.Node, at any) *yaml.Node {
 	return n
 }
 
-// checker collects all that is wrong, so that a rule set is mended in one go.
+// checker collects all problems of a rule set, so that its author sees them at once.
 type checker struct {
 	problems []Problem
-	node     *yaml.Node // of the rule
+	node     *yaml.Node // of the current rule
 	parser   predicate.Parser
 	rule     string
 }
@@ -235,7 +235,7 @@ func (c *checker) add(line int, rule, format string, args ...any) {
 	c.problems = append(c.problems, Problem{line, rule, fmt.Sprintf(format, args...)})
 }
 
-// at adds a problem at a field of the rule, as in window.size.
+// at adds a problem at a field of the current rule, as in window.size.
 func (c *checker) at(field, format string, args ...any) {
 	n := c.node
 	for _, name := range strings.Split(field, ".") {
@@ -245,7 +245,7 @@ func (c *checker) at(field, format string, args ...any) {
 	c.add(n.Line, c.rule, "%s: %s", field, text)
 }
 
-// duration reads one, in µs, that is at least the given.
+// duration parses a duration of at least least, and returns it in µs; 0 after adding a problem.
 func (c *checker) duration(field, text string, least time.Duration) int64 {
 	v, err := time.ParseDuration(text)
 	if err != nil {

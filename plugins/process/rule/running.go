@@ -8,36 +8,35 @@ import (
 	"slices"
 )
 
-// Since says which rules a partition counts by, and from which offset on.
+// Since says which version of the rules a partition uses, and from which offset on.
 type Since struct {
 	Topic     string `json:"topic"`
 	Partition int32  `json:"partition"`
 	Version   string `json:"version"`
 	Offset    int64  `json:"offset"`
 
-	Canary string   `json:"canary,omitempty"` // the version by which it counts these
-	Fleets []string `json:"fleets,omitempty"`
+	Canary string   `json:"canary,omitempty"` // the version that it uses for Fleets
+	Fleets []string `json:"fleets,omitempty"` // names or patterns
 }
 
-// Group is fleets that are to have one version.
+// Group is a group of fleets for which the same version is active.
 type Group struct {
 	Fleets  []string  `json:"fleets"`  // names or patterns; none: all others
-	Number  int64     `json:"number"`  // of the version that they are to have; 0 is the file
-	Version string    `json:"version"` // "" of the file: it is each process's own
-	Running []Running `json:"running"` // what they have, the most partitions first
-	// Behind is how many partitions count them by another version than they are to
-	// have.
+	Number  int64     `json:"number"`  // of the active version; 0 is the file
+	Version string    `json:"version"` // "" for the file, which may differ between processes
+	Running []Running `json:"running"` // what the partitions use for them, the most partitions first
+	// Behind is the number of partitions that do not use the active version for them yet.
 	Behind int `json:"behind"`
 }
 
-// Running is a version by which partitions count some fleets.
+// Running is a version that partitions use for a group of fleets.
 type Running struct {
 	Version    string `json:"version"`
 	Partitions int    `json:"partitions"`
 }
 
-// Groups says which version which fleets are to have and have, those of a canary
-// first.
+// Groups compares the active versions with those that partitions use. The fleets of a canary come first, all other
+// fleets last.
 func Groups(a Activation, partitions []Since) []Group {
 	groups := []Group{{Fleets: []string{}, Number: a.Number, Version: a.Version}}
 	if a.Canary > 0 {
@@ -67,8 +66,8 @@ func Groups(a Activation, partitions []Since) []Group {
 	return groups
 }
 
-// Partitions says what each partition counts by. One that had no record since
-// the rules changed, and nothing to tell, still has those before.
+// Partitions returns which version each partition uses. A partition takes a new version up with its next batch, or
+// soon when it is idle; until then it has the version before.
 func (v *Versions) Partitions(ctx context.Context) ([]Since, error) {
 	rows, err := v.db.QueryContext(ctx, `SELECT s.topic, s.part, s.version, s.first FROM rule_switch s
 		JOIN rule_position p ON p.topic = s.topic AND p.part = s.part AND p.log = s.log AND p.rules <> ''

@@ -2,11 +2,33 @@ package rule
 
 import "weir/internal/platform/sqldb"
 
-// migrations are the tables of this room, in the control store. Times are
-// microseconds since 1970. What one transaction writes is whole: how far a
-// partition was read, what is kept of its keys, and what was told.
+// migrations returns the tables of this package, in the control store. Times are microseconds since 1970. One
+// transaction writes the position of a partition, the state of its keys and the results together.
 //
-// rule_position  where a partition stands: `next` is the offset that comes next,
+//   - rule_position: the position of a partition. `log` is the id of the log, `next` the offset to read next (-1:
+//     any), `time` the watermark. `version` grows with every commit: a process that holds another version in memory
+//     must read the state again. `told_at` is the newest recorded_at of its results. `tally` is JSON: counts of
+//     outcomes, the rules that drain, and which epoch emits which windows meanwhile.
+//   - rule_state: the state of a key, encoded as in codec.go and pattern_codec.go; `epoch` names the rule.
+//   - rule_journal: what batches added to a partition since its rows were written, in the order of `seq`, which is the
+//     partition's version at that commit: journal.go. An entry that begins with imageVersion is an image: image.go.
+//   - rule_result: the results. The highest revision of an id is the valid one. `sent` is 1 when rule_results has
+//     handed it on. In one partition recorded_at never goes back, except from the time of a clock that was far ahead:
+//     revisions are handed on in its order. `summed` is 1 when rule_furthest counts it.
+//   - rule_furthest: sums of the results of funnels, by partition and by the hour in which their windows end. `steps`
+//     is encoded as in furthest.go. `since` and `told_at` are the recorded_at of the first and the newest result,
+//     `thinned` is 1 when retention has deleted some of them. A row that is `due` is computed again from the results
+//     after `at_end` and `at_id`.
+//   - rule_outbox: the process that hands results on, and its lease.
+//   - rule_version: rule sets that were put, and those of files that were active (source 'file'). The text of a row
+//     never changes.
+//   - rule_activation: the history of activations; the last one is active. A rollback returns to the activation
+//     `undo`, 0 is none. `canary` is a version that is active only for `fleets`, a JSON list of names or patterns; 0
+//     is none.
+//   - rule_switch: from which offset, `first`, a partition used which rules and which reading. The reading is empty
+//     where an older weir wrote the row.
+//   - rule_reading: how the stream processes events before rules see them: reading.go. Rows never change.
+//   - rule_topic: the topics that the stream reads, with their numbers of partitions.
 //
 //	`time` the partition's time. `version` grows with every commit: who
 //	holds the state in memory of another version reads it again. `told_at`

@@ -10,38 +10,37 @@ import (
 	"weir/internal/platform/predicate"
 )
 
-// need says what a column keeps.
+// need says what a cell must keep of a column for the aggregates of it.
 type need uint8
 
 const (
-	needNumbers  need = 1 << iota // that it is numbers: least and greatest
+	needNumbers  need = 1 << iota // the values must be numbers; their minimum and maximum
 	needFirst                     // the value of the earliest event
-	needLast                      // of the latest
-	needSketch                    // quantiles
+	needLast                      // the value of the latest event
+	needSketch                    // a sketch for quantiles
 	needDistinct                  // the set of values
-	needTop                       // how often each value was there
-	needSum                       // of the numbers
-	needSquares                   // the sum of them
+	needTop                       // the count of each value
+	needSum                       // the sum
+	needSquares                   // the sum of squares
 
-	needText = needFirst | needLast | needDistinct | needTop // values as JSON
+	needText = needFirst | needLast | needDistinct | needTop // these keep or hash values as JSON
 )
 
-// column is an expression that aggregates are made of. Aggregates of the same
-// expression share one.
+// column is an expression whose values are aggregated. Aggregates of the same expression share one.
 type column struct {
-	expr  *predicate.Expr // nil: the events themselves
+	expr  *predicate.Expr // nil if it did not compile
 	needs need
-	vars  uint64 // of a pattern or join: the variables or sides whose events have it; 0: all
+	vars  uint64 // of a pattern or join: the variables or sides on whose events it is evaluated; 0: on all
 }
 
 // value is one field of a result.
 type value struct {
 	name string
 	kind string
-	col  int
-	q    float64 // of a quantile
-	n    int     // of top
-	of   int     // of a pattern: the variable; gapRow: all of the match. Of a join: 0 left, 1 right
+	col  int     // the index of its column; -1: of count(), which has none
+	q    float64 // of quantile: from 0 to 1
+	n    int     // of top: how many values
+	of   int     // of a pattern: the variable, or gapRow for the whole match; of a join: 0 left, 1 right
 }
 
 var (
@@ -54,7 +53,7 @@ const aggregates = "count(), count(x), sum(x), min(x), max(x), avg(x), stddev(x)
 	"p99_9(x), " +
 	"distinct(x), sketch(x), top(x, 5)"
 
-// selected reads the aggregates.
+// selected checks and compiles select, of windows and patterns.
 func (c *checker) selected(r *Rule, node *yaml.Node, l *predicate.Layout) {
 	if node.Kind != yaml.MappingNode || len(node.Content) == 0 {
 		c.at("select", "names the values of a result, as in {n: count()}: %s", aggregates)
@@ -90,7 +89,8 @@ func (c *checker) selected(r *Rule, node *yaml.Node, l *predicate.Layout) {
 	}
 }
 
-// aggregate reads which one it is.
+// aggregate sets the kind of an aggregate and its parameters. It returns what the aggregate needs of its column, and
+// the expression.
 func (c *checker) aggregate(v *value, field, arg string) (needs need, of string, ok bool) {
 	of = strings.TrimSpace(arg)
 	switch v.kind {
@@ -136,9 +136,10 @@ func (c *checker) aggregate(v *value, field, arg string) (needs need, of string,
 	return needs, of, true
 }
 
-// ofVariable reads which variable of the pattern an aggregate is of.
+// ofVariable sets which variable of the pattern an aggregate is of. It returns the variable as a bit, 0 for the whole
+// match, and the expression to evaluate on its events.
 func (c *checker) ofVariable(r *Rule, v *value, field, arg string) (vars uint64, source string, ok bool) {
-	if len(r.pattern.names) == 0 { // the pattern is wrong, which is said
+	if len(r.pattern.names) == 0 { // the pattern is wrong; that is reported already
 		return 0, "", false
 	}
 	of, source, err := argument(r.pattern.names, arg)
@@ -159,7 +160,7 @@ func (c *checker) ofVariable(r *Rule, v *value, field, arg string) (vars uint64,
 	return vars, source, true
 }
 
-// column finds or makes that of an expression.
+// column returns the index of the column of an expression, which it adds if there is none; -1 for "".
 func (r *Rule) column(source string, needs need, vars uint64, compile func() *predicate.Expr) int {
 	if source == "" {
 		return -1

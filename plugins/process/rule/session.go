@@ -2,13 +2,13 @@ package rule
 
 import "slices"
 
-// sessions are events of a key with no gap between two that is longer than the
-// rule's. Where a session begins is what it is: when an event joins two, the
-// later is absorbed; when one comes before its beginning, it becomes another
-// session. What was told of one that is no more is retracted.
+// sessions are windows of events of a key with gaps between them that are no longer than the rule's gap. A session is
+// identified by its start. When an event connects two sessions, the later one is merged into the earlier; when an
+// event comes before the start of a session, the session gets a new identity. Results of a session that no longer
+// exists are retracted.
 type sessions struct{}
 
-// k.more holds the time of the last event of each pane.
+// By pane, k.more holds the time of the latest event.
 
 func (sessions) add(p *partition, op *operator, k *keyState, e *record, args []arg) (int64, bool) {
 	gap, t := op.window.gap, e.At
@@ -21,7 +21,7 @@ func (sessions) add(p *partition, op *operator, k *keyState, e *record, args []a
 	if by := p.time - t - gap - op.window.lateness; from == to && by > 0 {
 		return by, false
 	}
-	if to == from+1 && k.panes[from].start <= t { // it goes on, which is what most do
+	if to == from+1 && k.panes[from].start <= t { // the common case: the event extends one session
 		k.panes[from].add(op.cols, e, args)
 		k.more[from] = max(k.more[from], t)
 		p.again(op, k, from)
@@ -45,14 +45,14 @@ func (sessions) add(p *partition, op *operator, k *keyState, e *record, args []a
 	return 0, true
 }
 
-// again tells of a session that changed after it was closed.
+// again emits the result of session i if it is closed already and has just changed.
 func (p *partition) again(op *operator, k *keyState, i int) {
 	if s, end := &k.panes[i], k.more[i]+op.window.gap; end < p.time {
 		p.result(op, k, window{id: s.start, start: s.start, end: end, status: statusFinal}, s)
 	}
 }
 
-// absorb retracts what was told of a session that is part of another now.
+// absorb retracts the result of a session that is part of the one starting at into now.
 func (p *partition) absorb(op *operator, k *keyState, gone *pane, into int64) {
 	i := slices.IndexFunc(k.told, func(t told) bool { return t.window == gone.start })
 	if i < 0 {
