@@ -17,23 +17,22 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// Sums of all devices have sketches of different values. Up to 256 values are a list of
-// their hashes, and whoever has a value and the store could find it there: an erasure
-// takes it out, of what was told and of what is open. More are a HyperLogLog: of each of
-// 4,096 parts of all hashes only how many zeroes the luckiest began with, which many
-// values have, and from which none can be taken out.
+// Sums of all devices can contain sketches of distinct values. Up to 256 values are kept as a list of their hashes.
+// Someone who has a value and the store can check whether its hash is there, so an erasure removes the hash, from
+// stored results and from open windows. More values are kept as a HyperLogLog: for each of 4,096 parts of the hashes,
+// only the largest number of leading zeroes. Many values have the same number, and none can be removed.
 
-// countSketches is the name of results out of whose sketches a name was taken.
+// countSketches is the name under which an erasure counts the results from which it removed a hash.
 const countSketches = "rule_sketches"
 
-// SketchLifecycle is the store of lists of hashes in sums of all devices: the names of a
-// device or a person leave them.
+// SketchLifecycle returns the store of hash lists in sums of all devices. Erasing a device or a person removes their
+// hashes.
 func SketchLifecycle() lifecycle.Kind {
 	return lifecycle.Rows{Name: "rule_sketches", People: true, Prepare: migrate, Count: countListed,
 		Erase: eraseListed, Remains: remains}.Kind()
 }
 
-// remains says what sums of all devices keep of what they have counted.
+// remains says, for the report of an erasure, what sums of all devices still contain. It is "" when there are none.
 func remains(ctx context.Context, db *sqldb.DB, fleet string) (string, error) {
 	if err := migrate(ctx, db); err != nil {
 		return "", err
@@ -52,18 +51,18 @@ func remains(ctx context.Context, db *sqldb.DB, fleet string) (string, error) {
 		n, time.UnixMicro(first).UTC().Format(time.RFC3339), exactDistinct), nil
 }
 
-// hashText is the hash of a name as lists in results have it.
+// hashText returns the hash of a name as it is written in results.
 func hashText(name string) string {
 	return fmt.Sprintf("%016x", hashOf(name))
 }
 
-// hashOf is the hash that a sketch has of a text.
+// hashOf returns the hash that a sketch has for a string value.
 func hashOf(name string) uint64 { return xxhash.Sum64(rawjson.AppendString(nil, name)) }
 
-// ofListed are results of sums of all devices of a fleet that may have a list with a hash.
+// ofListed selects the sums of all devices of a fleet ($1) that contain the text of a hash ($2).
 const ofListed = ` FROM rule_result WHERE fleet = $1 AND device_id = '' AND result LIKE '%' || CAST($2 AS TEXT) || '%'`
 
-// listedMost bounds the results that are read together.
+// listedMost bounds the results that one transaction reads.
 const listedMost = 500
 
 func countListed(ctx context.Context, db *sqldb.DB, fleet, name string) (map[string]int64, error) {
@@ -86,8 +85,9 @@ func countListed(ctx context.Context, db *sqldb.DB, fleet, name string) (map[str
 	return map[string]int64{countSketches: n}, nil
 }
 
-// eraseListed takes a name out of the lists of windows that began before the erasure's
-// moment. Somebody who comes again in such a window is not counted in it again.
+// eraseListed removes the hash of a device or person from the lists of windows that began by the moment of the
+// erasure (t.Until). A list does not tell earlier events from later ones: a hash that came again into such a window
+// before this runs is removed too.
 func eraseListed(ctx context.Context, db *sqldb.DB, t tombstone.Target) error {
 	if t.Device == "" {
 		return nil
@@ -117,7 +117,8 @@ func eraseListed(ctx context.Context, db *sqldb.DB, t tombstone.Target) error {
 	return nil
 }
 
-// eraseTold takes a name out of some results behind one.
+// eraseTold removes a hash from stored results, in the order of their keys: from up to listedMost after *after, which
+// it advances. It returns how many it read.
 func eraseTold(ctx context.Context, tx *sql.Tx, t tombstone.Target, after *resultKey) (read int, err error) {
 	type changed struct {
 		resultKey
@@ -154,10 +155,10 @@ func eraseTold(ctx context.Context, tx *sql.Tx, t tombstone.Target, after *resul
 	return read, tombstone.Add(ctx, tx, t.Job, countSketches, int64(len(all)))
 }
 
-// lists are the lists of hashes in a result.
+// lists matches the lists of hashes in a result.
 var lists = regexp.MustCompile(`"h(?:[0-9a-f]{16})+"`)
 
-// withoutHash is a result without a hash in its lists, and whether one had it.
+// withoutHash returns a result with a hash removed from its lists, and whether any had it.
 func withoutHash(raw []byte, hash string) (rest []byte, had bool) {
 	rest = lists.ReplaceAllFunc(raw, func(list []byte) []byte {
 		kept := append(make([]byte, 0, len(list)), `"h`...)
@@ -173,8 +174,8 @@ func withoutHash(raw []byte, hash string) (rest []byte, had bool) {
 	return rest, had
 }
 
-// eraseOpen takes a name out of what is open. Journals that may have it are written as
-// rows first.
+// eraseOpen removes a hash from the state of open windows. Journals of partitions with such rules are written as rows
+// first, because the hash cannot be removed from journal entries.
 func eraseOpen(ctx context.Context, tx *sql.Tx, dialect sqldb.Dialect, t tombstone.Target) error {
 	places, err := positions(ctx, tx)
 	if err != nil {
@@ -202,8 +203,8 @@ func eraseOpen(ctx context.Context, tx *sql.Tx, dialect sqldb.Dialect, t tombsto
 	return nil
 }
 
-// sketchesOf are the rules with sums of all devices that have sketches, by their epochs,
-// of those that a partition counts by and those that drain.
+// sketchesOf returns, by epoch, the rules across devices that keep hashes, of the rules that a partition uses and of
+// those that drain there.
 func sketchesOf(ctx context.Context, tx *sql.Tx, pos *position) (map[string]*Rule, error) {
 	version, canary, _ := named(pos.rules)
 	versions := []string{version, canary}
@@ -232,7 +233,7 @@ func sketchesOf(ctx context.Context, tx *sql.Tx, pos *position) (map[string]*Rul
 	return found, nil
 }
 
-// eraseStates takes a name out of the rows of keys that are of no device.
+// eraseStates removes a hash from the rows of keys without a device.
 func eraseStates(ctx context.Context, tx *sql.Tx, at place, rules map[string]*Rule, t tombstone.Target) error {
 	type row struct {
 		epoch, key string
@@ -268,7 +269,7 @@ func eraseStates(ctx context.Context, tx *sql.Tx, at place, rules map[string]*Ru
 	return nil
 }
 
-// forget takes a hash out of the lists of panes that begin by a time.
+// forget removes a hash from the lists of panes that begin at a time or before. It reports whether any had it.
 func (k *keyState) forget(hash uint64, until int64) (had bool) {
 	for i := range k.panes {
 		p := &k.panes[i]

@@ -27,68 +27,68 @@ func (p place) compare(q place) int {
 	return cmp.Or(cmp.Compare(p.topic, q.topic), cmp.Compare(p.number, q.number))
 }
 
-// tally is what became of the records of a partition before any rule saw them.
+// tally counts what became of the records of a partition, before and in the rules. It is stored as JSON with the
+// position.
 type tally struct {
-	First       int64 `json:"first"` // the first offset of Read
-	Read        int64 `json:"read"`
-	Duplicate   int64 `json:"duplicate,omitempty"`   // the log has the event at other coordinates
+	First       int64 `json:"first"`                 // the first offset that was read
+	Read        int64 `json:"read"`                  // includes Duplicate, Erased, Muted and Invalid
+	Duplicate   int64 `json:"duplicate,omitempty"`   // the log has the event at other coordinates too
 	Erased      int64 `json:"erased,omitempty"`      // of a device or fleet that was erased
-	Muted       int64 `json:"muted,omitempty"`       // published again, and not for rules
-	Invalid     int64 `json:"invalid,omitempty"`     // no event
-	Redelivered int64 `json:"redelivered,omitempty"` // had been applied; not part of Read
-	Missed      int64 `json:"missed,omitempty"`      // were gone from the log before they were read
+	Muted       int64 `json:"muted,omitempty"`       // published again for others than rules
+	Invalid     int64 `json:"invalid,omitempty"`     // not an event, or a processor failed on it
+	Redelivered int64 `json:"redelivered,omitempty"` // applied before; not part of Read
+	Missed      int64 `json:"missed,omitempty"`      // skipped offsets: aborted, or gone from the log before
 
 	Rules map[string]ruleTally `json:"rules"` // by name
 
 	Drains []drained         `json:"drains,omitempty"`
-	Turns  map[string][]turn `json:"turns,omitempty"` // by name, while something drains
-	Some   *some             `json:"some,omitempty"`  // what is in force for some fleets
+	Turns  map[string][]turn `json:"turns,omitempty"` // by name of the rule, while more than one epoch emits
+	Some   *some             `json:"some,omitempty"`  // the canary; nil: none
 
 	Sides map[string]*side `json:"sides,omitempty"` // of two topics that are joined, by topic
 }
 
-// ruleTally is what became of them in one rule, since it counts as it does.
+// ruleTally counts the outcomes of events in one epoch of a rule.
 type ruleTally struct {
 	Epoch  string `json:"epoch"`
 	Since  int64  `json:"since"`  // the offset at which it began
-	Before int64  `json:"before"` // how many records had come to rules before
+	Before int64  `json:"before"` // how many records had reached the rules of the partition before that
 	Counts Counts `json:"counts"`
-	// GivenUp is how many partial matches of a pattern were, since there were too
-	// many.
+	// GivenUp is the number of partial matches of a pattern that were dropped because there were too many.
 	GivenUp int64 `json:"given_up,omitempty"`
 }
 
-// position is where a partition stands in the store.
+// position is the row rule_position of a partition.
 type position struct {
-	log      string // which log its offsets are of
-	upcoming int64  // the offset that comes next; -1: any
-	moment   int64  // its time
-	version  int64
-	rules    string // version of the rules of the last commit
-	toldAt   int64  // when it last told something, by the clock of who wrote it
+	log      string // the id of the log that its offsets belong to; "": not known
+	upcoming int64  // the offset to read next; -1: any
+	moment   int64  // the watermark at the last commit
+	version  int64  // grows by 1 with every commit
+	rules    string // what naming returned for the rules of the last commit
+	toldAt   int64  // recorded_at of the newest results, by the clock of the process that wrote them
 	tally    tally
-	unread   []byte // the tally as the store has it; nil once it was read
+	unread   []byte // the JSON of the tally; nil once readTally has parsed it
 }
 
-// held is a partition in memory, as of a version in the store.
+// held is a partition in memory: the state at a version in the store, and what the current batch changed.
 type held struct {
 	*partition
 	position
-	drains  []*partition // of what drains, or is in force for some fleets alone
-	forSome *canary
-	arrived time.Time           // when it was last given a record
-	noted   map[[2]string]int64 // the counts that metrics have
-	spare   map[[2]string]int64 // for the next ones
-	begins  int64               // the offset from which it counts by its rules
-	reading *Reading            // how it is read
-	readAs  string              // how it was read last, as the store has it
-	ahead   atomic.Bool         // of the store: it is written, or that has failed
-	joined  bool                // a topic of its last batch is, with another, also of rules that drain
+	drains  []*partition        // the rules that drain or are active for some fleets only
+	forSome *canary             // the canary when it was loaded
+	arrived time.Time           // when it was last given a batch, or loaded
+	noted   map[[2]string]int64 // the counts that were reported to the metrics
+	spare   map[[2]string]int64 // a map for the next counts, to reuse
+	begins  int64               // the offset from which it uses its rules
+	reading *Reading            // how it is read now
+	readAs  string              // the id of the Reading that the store has last
+	ahead   atomic.Bool         // memory is ahead of the store: the write is in progress, or has failed
+	joined  bool                // its last batch also changed a join of topics
 	journaled
 }
 
-// readPosition reads where a partition stands; nobody else changes it until the
-// transaction ends. It is nil when nothing was read of it.
+// readPosition reads the position of a partition, nil when it has none. With a lock clause, nobody else changes it
+// until the transaction ends.
 func readPosition(ctx context.Context, tx *sql.Tx, lock string, at place) (*position, error) {
 	p, err := unreadPosition(ctx, tx, lock, at)
 	if p != nil && err == nil {
@@ -97,8 +97,8 @@ func readPosition(ctx context.Context, tx *sql.Tx, lock string, at place) (*posi
 	return p, err
 }
 
-// unreadPosition is readPosition without the tally, which takes longer to read than all
-// else where there are many rules, and which whoever has the partition in memory has.
+// unreadPosition is readPosition without parsing the tally: with many rules that takes longer than everything else,
+// and it is not needed when the partition is in memory.
 func unreadPosition(ctx context.Context, tx *sql.Tx, lock string, at place) (*position, error) {
 	p := &position{}
 	err := tx.QueryRowContext(ctx,
@@ -113,7 +113,7 @@ func unreadPosition(ctx context.Context, tx *sql.Tx, lock string, at place) (*po
 	return p, nil
 }
 
-// readTally reads the tally, of a position that has not.
+// readTally parses the tally, unless that is done.
 func (p *position) readTally(at place) error {
 	if p.unread == nil {
 		return nil
@@ -125,8 +125,8 @@ func (p *position) readTally(at place) error {
 	return nil
 }
 
-// load reads what is kept of a partition's keys. What is kept for rules that
-// are not in force, and do not drain, is deleted: gone says of how many keys.
+// load reads the state of a partition's keys. The state of rules that are neither active nor drain is deleted; gone is
+// the number of keys deleted.
 func (h *held) load(ctx context.Context, tx *sql.Tx) (gone int64, err error) {
 	rows, err := tx.QueryContext(ctx, `SELECT epoch, fleet, key, state, seq FROM rule_state WHERE topic = $1 AND part = $2`,
 		h.topic, h.number)
@@ -198,7 +198,7 @@ func (p *partition) restore(op *operator, fleet, key string, state []byte, seq i
 	return nil
 }
 
-// deleted is how many rows a statement deleted, or wrote.
+// deleted returns how many rows a statement deleted or wrote.
 func deleted(res sql.Result, err error) (int64, error) {
 	if err != nil {
 		return 0, err
@@ -206,7 +206,7 @@ func deleted(res sql.Result, err error) (int64, error) {
 	return res.RowsAffected()
 }
 
-// forgetPlace deletes what is kept of a partition whose log is another now.
+// forgetPlace deletes the state of a partition whose topic was made anew.
 func forgetPlace(ctx context.Context, tx *sql.Tx, at place) error {
 	if _, err := tx.ExecContext(ctx, `DELETE FROM rule_state WHERE topic = $1 AND part = $2`, at.topic,
 		at.number); err != nil {
@@ -262,9 +262,9 @@ func (h *held) saveRows(ctx context.Context, tx *sql.Tx, most int) error {
 	return emptyJournal(ctx, tx, place{h.topic, h.number})
 }
 
-// rowWriter writes rows of keys together.
+// rowWriter collects rows of keys, and writes them with few statements.
 type rowWriter struct {
-	topic, part any // made once, and not for each row
+	topic, part any // converted to any once, not for each row
 	of          *operator
 	epoch       any
 	puts, drops [][]any
@@ -311,12 +311,12 @@ func (w *rowWriter) flush(ctx context.Context, tx *sql.Tx, most int) error {
 	return nil
 }
 
-// clockMost is by how much a clock may be behind what was written by another, or
-// by itself before, without results going out of order.
+// clockMost is how far a clock may be behind the recorded_at of earlier results. If it is further behind, the earlier
+// clock is taken for wrong.
 const clockMost = time.Hour
 
-// following is the time, and no less than was written before: revisions are
-// handed on in its order. A time that is far ahead was a wrong clock's.
+// following returns the time to record for new results: now, but not before the previous one, because results are
+// handed on in that order. A previous time that is more than clockMost ahead came from a wrong clock, and is ignored.
 func following(before, now int64) int64 {
 	if before-now > clockMost.Microseconds() {
 		return now
@@ -324,7 +324,7 @@ func following(before, now int64) int64 {
 	return max(before, now)
 }
 
-// operators are those of the rules in force, and those that drain.
+// operators returns the operators of the active rules and of those that drain.
 func (h *held) operators() (all []*operator) {
 	for _, p := range h.all() {
 		all = append(all, p.ops...)
@@ -349,7 +349,7 @@ func (h *held) savePosition(ctx context.Context, tx *sql.Tx, now time.Time) erro
 	return nil
 }
 
-// standing is the row of where a partition stands, of its next version.
+// standing returns the values of the row rule_position for the next version, as writeStanding takes them.
 func (h *held) standing(rules string, now time.Time) ([]any, error) {
 	h.tally.Rules = map[string]ruleTally{}
 	for _, op := range h.ops {
@@ -365,8 +365,8 @@ func (h *held) standing(rules string, now time.Time) ([]any, error) {
 
 var errElsewhere = errors.New("another process has written it; it is read again")
 
-// writeStanding fails with errElsewhere when the store has another version than the one
-// before.
+// writeStanding writes a row of rule_position. It fails with errElsewhere when the store does not have the version
+// before the row's: another process has written it since.
 func writeStanding(ctx context.Context, tx *sql.Tx, row []any) error {
 	n, err := deleted(tx.ExecContext(ctx, `INSERT INTO rule_position (topic, part, log, next, time, version, rules, tally, updated_at,
 		told_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (topic, part) DO UPDATE SET log = excluded.log, next = excluded.next,
@@ -382,9 +382,8 @@ func writeStanding(ctx context.Context, tx *sql.Tx, row []any) error {
 	return nil
 }
 
-// rowsMost bounds the rows of one statement. A statement costs a round trip to
-// PostgreSQL; SQLite's driver binds many values in a time that grows with their
-// square.
+// rowsMost bounds the rows of one statement. With PostgreSQL each statement costs a round trip. With SQLite it does
+// not, and the driver's time to bind values grows with the square of their number.
 func rowsMost(dialect sqldb.Dialect) int {
 	if dialect == sqldb.Postgres {
 		return 500
@@ -392,9 +391,9 @@ func rowsMost(dialect sqldb.Dialect) int {
 	return 1
 }
 
-// unbroken is the context of statements of which each takes so many rows, and which are
-// many: one row in a file takes microseconds, and its driver makes a goroutine for each
-// statement that may be told to stop. Who writes them asks the context between them.
+// unbroken returns a context for many statements of up to most rows each. With one row each, which is SQLite, it
+// cannot be cancelled: a row takes microseconds, and the driver would start a goroutine for every statement with a
+// context that can be. The caller must check ctx between statements.
 func unbroken(ctx context.Context, most int) context.Context {
 	if most == 1 {
 		return context.WithoutCancel(ctx)
@@ -402,7 +401,7 @@ func unbroken(ctx context.Context, most int) context.Context {
 	return ctx
 }
 
-// insert writes rows of equal length, as many with each statement as it may.
+// insert writes rows of equal length, up to most with each statement.
 func insert(ctx context.Context, tx *sql.Tx, most int, into, conflict string, rows [][]any) error {
 	return inserting(ctx, tx, most, into, conflict, rows,
 		func(ctx context.Context, stmt *sql.Stmt, args []any) error {
@@ -411,7 +410,7 @@ func insert(ctx context.Context, tx *sql.Tx, most int, into, conflict string, ro
 		})
 }
 
-// inserting is insert, where do runs each statement.
+// inserting is insert with do to run each statement.
 func inserting(ctx context.Context, tx *sql.Tx, most int, into, conflict string, rows [][]any,
 	do func(ctx context.Context, stmt *sql.Stmt, args []any) error) error {
 	each := unbroken(ctx, most)
@@ -437,7 +436,7 @@ func inserting(ctx context.Context, tx *sql.Tx, most int, into, conflict string,
 	return nil
 }
 
-// values are the parameters of so many rows.
+// values returns the placeholders of a VALUES clause.
 func values(rows, columns int) string {
 	var b strings.Builder
 	for i := range rows * columns {
@@ -454,7 +453,7 @@ func values(rows, columns int) string {
 	return b.String() + ")"
 }
 
-// begin starts a transaction that knows what was erased.
+// begin starts a transaction, and reads what was erased as that transaction sees it.
 func begin(ctx context.Context, db *sqldb.DB) (*sql.Tx, *tombstone.Set, error) {
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
@@ -467,7 +466,7 @@ func begin(ctx context.Context, db *sqldb.DB) (*sql.Tx, *tombstone.Set, error) {
 	return tx, erased, nil
 }
 
-// migrate makes the tables.
+// migrate creates or updates the tables of rules and tombstones.
 func migrate(ctx context.Context, db *sqldb.DB) error {
 	if err := errors.Join(db.Migrate(ctx, "rule", migrations()), tombstone.Migrate(ctx, db)); err != nil {
 		return fmt.Errorf("making the tables of rules: %w", err)

@@ -8,19 +8,19 @@ import (
 	"weir/internal/platform/kafka"
 )
 
-// tail is what lies from where a partition was read to up to its end.
+// tail is what was found between the offset up to which a partition was read and its end.
 type tail struct {
 	next, end int64
 	empty     bool
 }
 
-// tailMost bounds the offsets of a tail that is looked at: one transaction leaves one
-// marker, and a few may end without an event.
+// tailMost bounds the offsets of a tail that is read: every transaction leaves one marker, and a few transactions in
+// a row may be without committed events.
 const tailMost = 16
 
-// readTo tells whether no event lies from an offset up to the end of a partition:
-// behind the last of a transaction lies its marker, which is no event. What is there
-// is looked at once, the time of one fetch. What cannot be is taken for events.
+// readTo reports whether no committed event lies between an offset and the end of a partition. They need not be
+// equal: after the events of a transaction comes its marker, which is not an event. A tail is read from the log once,
+// and the answer is kept for as long as both offsets stay. A tail that cannot be read is taken to have events.
 func (o *output) readTo(ctx context.Context, at kafka.Partition, next, end int64) bool {
 	if next == end {
 		return true

@@ -1,8 +1,8 @@
 package rule
 
-// timers are keys by the time when they are due: a heap, the earliest first. A key may
-// be noted for several times: the last counts. Most are due at a time of their own, so
-// that nothing is kept of a time but its keys.
+// timers is a binary heap of keys by the time when they are due, the earliest first. A key can be in it several
+// times; only the timer that equals keyState.due is valid. Most keys have a time of their own, so keys are not grouped
+// by time.
 type timers []timer
 
 type timer struct {
@@ -23,7 +23,7 @@ func (t *timers) add(at int64, k *keyState) {
 	h[i] = timer{at, k}
 }
 
-// next is the earliest time for which a key is noted.
+// next returns the time of the earliest timer, never when there is none.
 func (t timers) next() int64 {
 	if len(t) == 0 {
 		return never
@@ -31,8 +31,8 @@ func (t timers) next() int64 {
 	return t[0].at
 }
 
-// take returns the keys that are noted for a time, if it is the earliest. Where these are
-// many, as at the end of a minute, what is left is put in order once.
+// take removes the timers of a time, which must be that of next, and returns their keys. When they are many, as at the
+// end of a minute, the heap is rebuilt once instead of after each.
 func (t *timers) take(at int64) []*keyState {
 	h := *t
 	keys := h.below(0, at, nil)
@@ -61,8 +61,7 @@ func (t *timers) take(at int64) []*keyState {
 	return keys
 }
 
-// below are the keys of a place in the heap, and those below it, that are noted for the
-// earliest time.
+// below appends the keys with timers at the earliest time, at, from the subtree of index i.
 func (t timers) below(i int, at int64, keys []*keyState) []*keyState {
 	if i >= len(t) || t[i].at != at {
 		return keys
@@ -70,7 +69,7 @@ func (t timers) below(i int, at int64, keys []*keyState) []*keyState {
 	return t.below(2*i+2, at, t.below(2*i+1, at, append(keys, t[i].k)))
 }
 
-// sink moves what is at a place down to where it belongs.
+// sink moves the timer at index i down to where it belongs.
 func (t timers) sink(i int) {
 	one := t[i]
 	for {

@@ -9,16 +9,14 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// A rule counts the events of one topic, or joins those of two. Events of a key
-// are in partitions of the same number in both, so that a join of two topics is
-// evaluated by number: with a state, a time and a position in each that are
-// written with what either of the partitions is given.
+// A rule counts the events of one topic, or joins those of two. Events of a key are in partitions of the same number
+// in both topics, so a join is evaluated by partition number. Each such pair of partitions has a state, a watermark
+// and a position in each topic, which are written in the same transaction as the batches of either partition.
 
-// between comes between two topics that are joined, in the name of where that is
-// done. No topic has it in its name.
+// between separates the two topics in the name of a join's place. It cannot occur in the name of a topic.
 const between = "+"
 
-// pair names where two topics are joined, whichever is left.
+// pair returns the name of the place where two topics are joined. Their order does not matter.
 func pair(a, b string) string {
 	if a > b {
 		a, b = b, a
@@ -26,10 +24,10 @@ func pair(a, b string) string {
 	return a + between + b
 }
 
-// topicsOf are the topics of which records come to a place: one, or two.
+// topicsOf returns the one or two topics whose records a place is given.
 func topicsOf(topic string) []string { return strings.Split(topic, between) }
 
-// joins tells whether two topics are joined here.
+// joins reports whether the place is one where two topics are joined.
 func (p place) joins() bool { return strings.Contains(p.topic, between) }
 
 // sideText is one side of a join: a condition, or a topic and perhaps a condition.
@@ -59,7 +57,8 @@ func (s *sideText) UnmarshalYAML(n *yaml.Node) error {
 	return nil
 }
 
-// MarshalYAML writes a side of one topic as it ever was: an epoch is made of it.
+// MarshalYAML writes a side without a topic as a plain string, as before there were topics: the epoch of the rule is
+// a hash of this text.
 func (s sideText) MarshalYAML() (any, error) {
 	if s.Topic == "" {
 		return s.Where, nil
@@ -75,7 +74,7 @@ func (c *checker) topic(field, name string) {
 	}
 }
 
-// sidesOf reads which topics the sides of a join are of.
+// sidesOf checks and sets the topics of the sides of a join.
 func (c *checker) sidesOf(r *Rule, text *joinText) {
 	left, right := text.Left.Topic, text.Right.Topic
 	c.topic("join.left.topic", left)
@@ -96,8 +95,7 @@ func (c *checker) sidesOf(r *Rule, text *joinText) {
 	}
 }
 
-// whereabouts are where a rule is evaluated: at a topic, at two that are joined, or,
-// when it is "", at any.
+// whereabouts returns where a rule is evaluated: a topic, a pair of topics, or "" for any topic.
 func (r *Rule) whereabouts() string {
 	if r.join != nil && r.join.topics[0] != "" {
 		return pair(r.join.topics[0], r.join.topics[1])
@@ -105,8 +103,8 @@ func (r *Rule) whereabouts() string {
 	return r.from
 }
 
-// topics sees to it that a set says of each rule which topic it counts, or of none:
-// a stream that reads several would count them all by those that say nothing.
+// topics checks that either all rules of a set name topics or none does. In a stream that reads several topics, a rule
+// that names none would count all of them.
 func (c *checker) topics(set *Set) {
 	named := slices.IndexFunc(set.Rules, func(r *Rule) bool { return r.whereabouts() != "" })
 	for _, r := range set.Rules {
@@ -117,7 +115,7 @@ func (c *checker) topics(set *Set) {
 	}
 }
 
-// split makes what of a set is evaluated where.
+// split divides a set that names topics by the places where its rules are evaluated.
 func (s *Set) split() {
 	s.none = &Set{Version: s.Version, text: s.text}
 	for _, r := range s.Rules {
@@ -135,8 +133,8 @@ func (s *Set) split() {
 	}
 }
 
-// at is what of a set is evaluated at a topic, or at two that are joined. It is the
-// same each time.
+// at returns the part of a set that is evaluated at a topic or a pair of topics. It returns the same pointer every
+// time, so callers may compare it.
 func (s *Set) at(topic string) *Set {
 	switch {
 	case s.by == nil && !strings.Contains(topic, between):
@@ -147,7 +145,7 @@ func (s *Set) at(topic string) *Set {
 	return s.by[topic]
 }
 
-// at is what of a canary is evaluated at a topic.
+// at returns the part of a canary that is evaluated at a topic.
 func (c *canary) at(topic string) *canary {
 	if c == nil {
 		return nil
@@ -155,7 +153,7 @@ func (c *canary) at(topic string) *canary {
 	return &canary{set: c.set.at(topic), fleets: c.fleets}
 }
 
-// pairs are the topics that a set joins.
+// pairs returns the names of the places where the set joins topics, sorted.
 func (s *Set) pairs() (all []string) {
 	for at := range s.by {
 		if strings.Contains(at, between) {
@@ -166,16 +164,16 @@ func (s *Set) pairs() (all []string) {
 	return all
 }
 
-// side is one topic of two that are joined: where it stands at a partition.
+// side is the position of one of the two topics of a join in a partition.
 type side struct {
-	Log  string `json:"log,omitempty"` // which log its offsets are of
-	Next int64  `json:"next"`          // the offset that comes next; -1: any
+	Log  string `json:"log,omitempty"` // the id of the log that its offsets belong to
+	Next int64  `json:"next"`          // the offset to read next; -1: any
 	Time int64  `json:"time"`          // its watermark
-	Seen int64  `json:"seen"`          // when its last record was written, by the clock of who did
+	Seen int64  `json:"seen"`          // when its last record was applied, by the clock of that process
 }
 
-// reached is what the time of an event makes of the partition's. Of two topics it
-// is that of the one that is behind.
+// reached returns the watermark after an event that counts at a time. It may be behind the present one. In a join of
+// two topics it moves the watermark of the event's topic, and returns the lower of both.
 func (p *partition) reached(at int64) int64 {
 	s := p.sides[p.from]
 	if s == nil {
@@ -193,10 +191,9 @@ func slowest(sides map[string]*side) int64 {
 	return at
 }
 
-// own is the time of the topic that an event is of. By it an event is late, not by
-// the partition's: so that what is depends on the topic alone, and not on how far
-// the other was read meanwhile. What it could be paired with is kept for longer,
-// since the partition's time is behind it.
+// own returns the watermark of the current event's topic, which decides whether the event is late in a join. The
+// partition's watermark would make that depend on how far the other topic was read. Possible partners are kept for
+// longer than needed for this, because the partition's watermark is never ahead of it.
 func (p *partition) own() int64 {
 	if s := p.sides[p.from]; s != nil {
 		return s.Time

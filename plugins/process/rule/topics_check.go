@@ -14,12 +14,12 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// noted are the topics that the rules stream reads, with how many partitions each
-// has; 0 of one that the log does not have. Empty: nobody knows yet.
+// noted are the topics that the rules stream reads, with their numbers of partitions; 0 for a topic that does not
+// exist. It is empty as long as no stream has written it down.
 type noted map[string]int
 
-// against says what of a rule set cannot be evaluated by a stream that reads these
-// topics.
+// against returns the problems of a rule set for a stream that reads these topics: topics that it does not read or
+// that do not exist, and joins of topics with different numbers of partitions.
 func (s *Set) against(topics noted) (problems []Problem) {
 	for _, r := range s.Rules {
 		of := topicsOf(r.whereabouts())
@@ -48,7 +48,7 @@ func (s *Set) against(topics noted) (problems []Problem) {
 	return problems
 }
 
-// readNoted reads which topics the stream reads.
+// readNoted reads the topics that the stream wrote down.
 func readNoted(ctx context.Context, db *sqldb.DB) (noted, error) {
 	rows, err := db.QueryContext(ctx, `SELECT topic, partitions FROM rule_topic`)
 	if err != nil {
@@ -69,8 +69,7 @@ func readNoted(ctx context.Context, db *sqldb.DB) (noted, error) {
 	return found, nil
 }
 
-// fit refuses a rule set that names topics which the stream does not read, or
-// joins some whose partitions are not the same.
+// fit fails with a *ProblemsError when the stream cannot evaluate a rule set because of its topics.
 func (v *Versions) fit(ctx context.Context, set *Set) error {
 	if set.by == nil {
 		return nil
@@ -85,7 +84,7 @@ func (v *Versions) fit(ctx context.Context, set *Set) error {
 	return nil
 }
 
-// fitting is fit for a version that was put.
+// fitting is fit for a stored version. A version that this weir cannot parse passes.
 func (v *Versions) fitting(ctx context.Context, number int64) error {
 	kept, err := v.Get(ctx, number)
 	if err != nil {
@@ -93,16 +92,16 @@ func (v *Versions) fitting(ctx context.Context, number int64) error {
 	}
 	set, err := Parse([]byte(kept.Text))
 	if err != nil {
-		return nil // of a newer weir: who evaluates it says so
+		return nil // put by a newer weir: a process that cannot evaluate it reports that
 	}
 	return v.fit(ctx, set)
 }
 
-// noteEvery is how often the stream looks at its topics.
+// noteEvery is how often the stream asks the log about its topics.
 const noteEvery = time.Minute
 
-// noteTopics asks the log about the topics that the stream reads, and writes down
-// what it says for those who put rules.
+// noteTopics asks the log about the topics that the stream reads, and stores the answer, by which rule sets are
+// checked when they are put.
 func (o *output) noteTopics(ctx context.Context) (noted, error) {
 	details, err := o.admin.ListTopics(ctx, o.topics...)
 	if err != nil {
@@ -136,7 +135,7 @@ func (o *output) noteTopics(ctx context.Context) (noted, error) {
 	return topics, nil
 }
 
-// tendTopics notes the topics until the context ends.
+// tendTopics calls noteTopics at intervals until the context ends.
 func (o *output) tendTopics(ctx context.Context) {
 	tick := time.NewTicker(noteEvery)
 	defer tick.Stop()
@@ -158,8 +157,8 @@ func (o *output) tendTopics(ctx context.Context) {
 	}
 }
 
-// fits fails while the rules in force cannot be evaluated by this stream: a join
-// would miss partners without a word. Until that is mended, events wait in the log.
+// fits fails while this stream cannot evaluate the active rules because of its topics: a join would miss partners
+// silently. Until that is corrected, events wait in the log.
 func (o *output) fits(ctx context.Context, set *Set) error {
 	sets := []*Set{set}
 	if o.canary != nil {
@@ -185,7 +184,7 @@ func (o *output) fits(ctx context.Context, set *Set) error {
 	return nil
 }
 
-// topicList reads names that may be many in one, separated by commas.
+// topicList splits items that hold several names, separated by commas, and removes repeated names.
 func topicList(list []string) (topics []string) {
 	for _, item := range list {
 		for topic := range strings.SplitSeq(item, ",") {

@@ -15,8 +15,8 @@ import (
 	"weir/internal/platform/kafka"
 )
 
-// placesOf are the partitions that a batch changes, in the order in which all lock
-// them: its own, and those where their topics are joined with others.
+// placesOf returns the places that a batch changes: its partitions, and the joins of their topics. They are sorted:
+// all processes lock them in the same order.
 func (o *output) placesOf(ctx context.Context, tx *sql.Tx, set *Set, records map[place][]incoming) ([]place, error) {
 	pairs := set.pairs()
 	if o.canary != nil {
@@ -25,8 +25,8 @@ func (o *output) placesOf(ctx context.Context, tx *sql.Tx, set *Set, records map
 	return withJoins(ctx, tx, slices.Collect(maps.Keys(records)), pairs)
 }
 
-// withJoins adds the places where topics of some are joined: by these pairs, or by
-// what is kept of earlier rules. They are in order.
+// withJoins returns places and the joins that their topics are part of: by pairs, or by the state of earlier rules.
+// They are sorted.
 func withJoins(ctx context.Context, tx *sql.Tx, places []place, pairs []string) (all []place, err error) {
 	rows, err := tx.QueryContext(ctx, `SELECT topic, part FROM rule_position WHERE topic LIKE '%`+between+`%' AND next >= 0`)
 	if err != nil {
@@ -60,8 +60,8 @@ func withJoins(ctx context.Context, tx *sql.Tx, places []place, pairs []string) 
 	return slices.Compact(all), nil
 }
 
-// beginning says which log, or logs, a place is of, and from which offset on it is
-// given records. Where topics are joined, each has an offset of its own.
+// beginning returns the id of the log of a place and the offset of its first record in a batch. For a join it returns
+// the ids of both logs and 0: its sides have offsets of their own.
 func (o *output) beginning(ctx context.Context, at place, logs map[string]string,
 	records map[place][]incoming) (log string, from int64, err error) {
 	if !at.joins() {
@@ -81,8 +81,8 @@ func (o *output) beginning(ctx context.Context, at place, logs map[string]string
 	return strings.Join(texts, between), 0, nil
 }
 
-// meet makes the sides of a join as they are: one that begins, or whose log is
-// another now, begins where rules stand in its partition.
+// meet brings the sides of a join up to date. A side that is new, or whose topic was made anew, begins at the position
+// of the rules in its own partition.
 func (o *output) meet(ctx context.Context, tx *sql.Tx, pos *position, at place) error {
 	pos.upcoming = max(pos.upcoming, 0)
 	topics, logs := topicsOf(at.topic), topicsOf(pos.log)
@@ -114,7 +114,7 @@ func (o *output) meet(ctx context.Context, tx *sql.Tx, pos *position, at place) 
 	return nil
 }
 
-// newest is the time of the newest event; none when there was none.
+// newest returns the time of the newest event, none when there was none.
 func (p *position) newest(delay int64) int64 {
 	at := p.moment
 	for _, s := range p.tally.Sides {
@@ -126,11 +126,11 @@ func (p *position) newest(delay int64) int64 {
 	return at
 }
 
-// over tells whether nothing is joined here any more.
+// over reports whether the place is a join that no rule needs any more.
 func (h *held) over() bool { return h.sides != nil && len(h.ops) == 0 && len(h.drains) == 0 }
 
-// emptyPlace notes that nothing was read of a place. Its version goes on: who has
-// it in memory reads it again.
+// emptyPlace resets the position of a place to that of one of which nothing was read. Its version grows, so that a
+// process that has the place in memory reads it again.
 func emptyPlace(ctx context.Context, tx *sql.Tx, at place) error {
 	_, err := tx.ExecContext(ctx, `UPDATE rule_position SET next = -1, time = $3, tally = '{}', rules = '',
 		version = version + 1 WHERE topic = $1 AND part = $2`, at.topic, at.number, int64(none))
@@ -140,15 +140,15 @@ func emptyPlace(ctx context.Context, tx *sql.Tx, at place) error {
 	return nil
 }
 
-// silent are the sides of which nothing waits in the log, and nothing came for a
-// while.
+// silent decides which sides of joins are idle: nothing came for a while, and nothing waits in the log. It holds the
+// offsets that listen read.
 type silent struct {
 	*output
 	ends, starts, committed map[kafka.Partition]int64
 }
 
-// listen asks where the topics of some places stand. What the group has committed
-// is asked for first: it is not ahead of the log then.
+// listen reads the offsets of the topics of some places. The committed offsets are read before the ends, so that they
+// are not ahead of them.
 func (o *output) listen(ctx context.Context, stands []stand) (s silent, err error) {
 	s.output = o
 	var topics []string
@@ -167,8 +167,8 @@ func (o *output) listen(ctx context.Context, stands []stand) (s silent, err erro
 	return s, err
 }
 
-// is tells whether a side is silent. Of one that no rule was given a record of,
-// nothing waits when there is none, or the stream has read them all.
+// is reports whether a side is idle. For a side of which no rule was given a record, nothing waits if the partition has
+// none, or if the stream's consumer group has committed them all.
 func (s silent) is(ctx context.Context, topic string, number int32, of *side) bool {
 	if of.Seen > s.now().Add(-s.idle).UnixMicro() {
 		return false
@@ -187,8 +187,8 @@ func (s silent) is(ctx context.Context, topic string, number int32, of *side) bo
 	return s.readTo(ctx, at, s.starts[at], end)
 }
 
-// moveJoins lets the sides of joins that are silent go on with the clock, each by
-// itself: the one that is not holds time back.
+// moveJoins advances the watermarks of idle sides with the clock. A side that is not idle still holds the join's
+// watermark back. Places that use other rules than the active ones take them up with the same commit.
 func (o *output) moveJoins(ctx context.Context, set *Set, seq int64, stands []stand) error {
 	to := o.now().Add(-o.delay - o.idle).UnixMicro()
 	stands = slices.DeleteFunc(stands, func(s stand) bool {

@@ -16,28 +16,28 @@ import (
 	"weir/internal/event"
 )
 
-// Trial is how a rule set is tried on a file of events.
+// Trial says how a rule set is tried on events.
 type Trial struct {
 	Fleet   string
-	Delay   time.Duration // how much out of order is normal
-	Shuffle uint64        // not 0: events are taken in another order, within the delay
+	Delay   time.Duration // how far out of order events normally come
+	Shuffle uint64        // not 0: the seed of a random order in which no event is late
 }
 
-// Report is what a trial came to.
+// Report is the outcome of a trial.
 type Report struct {
 	Events     int64
 	Duplicates int64
-	Invalid    []string // why, with the line
+	Invalid    []string // lines that are no events, with the reason
 	Rules      []RuleReport
-	Misses     []Miss // at most keptMisses of a rule
+	Misses     []Miss // at most keptMisses of each rule
 }
 
-// RuleReport is what became of the events in one rule.
+// RuleReport counts what became of the events in one rule.
 type RuleReport struct {
 	Name     string
 	Outcomes [Outcomes]int64
 	Results  int64
-	GivenUp  int64 // partial matches of a pattern, of which there were too many
+	GivenUp  int64 // partial matches of a pattern that were dropped because there were too many
 }
 
 const (
@@ -45,21 +45,20 @@ const (
 	maxEvent   = 8 << 20
 )
 
-// Source is a file of events of one topic, which may be "" where no rule joins two.
+// Source is a file of events of one topic. Topic may be "" if no rule joins topics.
 type Source struct {
 	Topic string
 	From  io.Reader
 }
 
-// Try reads events, one a line, and hands on each result in the order in which
-// they are told, as if time had passed everything at the end of the file. An
-// error of each ends it.
+// Try evaluates the set on events, one a line, and calls each with the results in the order in which they are emitted.
+// At the end of the file all windows close. each may be nil; an error of it ends the trial and is returned.
 func (s *Set) Try(from io.Reader, trial Trial, each func(Result) error) (*Report, error) {
 	return s.TryTopics([]Source{{From: from}}, trial, each)
 }
 
-// TryTopics is Try on files of several topics. Each is taken in its order, and of
-// several the one that is behind in time.
+// TryTopics is Try on files of several topics. The order of each file is kept; the next event is taken from the file
+// that is furthest behind in time.
 func (s *Set) TryTopics(files []Source, trial Trial, each func(Result) error) (*Report, error) {
 	report := &Report{}
 	all := make([][]tried, len(files))
@@ -76,7 +75,7 @@ func (s *Set) TryTopics(files []Source, trial Trial, each func(Result) error) (*
 	return report, s.try(merged(all), trial, report, each)
 }
 
-// merged are the lines of several files, in an order that keeps that of each.
+// merged merges the lines of several files by time, keeping the order of each file.
 func merged(files [][]tried) (lines []tried) {
 	if len(files) == 1 {
 		return files[0]
@@ -101,8 +100,7 @@ func merged(files [][]tried) (lines []tried) {
 	}
 }
 
-// bed is where rules are tried: a partition for each topic, and for each two that
-// are joined.
+// bed holds the state of a trial: a partition for each topic and for each pair of topics that are joined.
 type bed struct {
 	set   *Set
 	delay int64
@@ -110,10 +108,10 @@ type bed struct {
 	order []*partition
 }
 
-// ErrNoTopic says that rules which join two topics are tried on events of none.
+// ErrNoTopic means that rules that join two topics are tried on events without a topic.
 var ErrNoTopic = errors.New("say of which topic events are, as in --events raw-events=FILE, for each topic once")
 
-// anyTopic is the topic of events of which none is said.
+// anyTopic is the topic of events without a topic. All rules of the set are evaluated on them.
 const anyTopic = "events"
 
 func (b *bed) partition(topic string) *partition {
@@ -134,7 +132,7 @@ func (b *bed) partition(topic string) *partition {
 	return p
 }
 
-// of are the partitions that are given the events of a topic.
+// of returns the partitions that are given the events of a topic.
 func (b *bed) of(topic string) (all []*partition, err error) {
 	pairs := b.set.pairs()
 	switch {
@@ -152,7 +150,7 @@ func (b *bed) of(topic string) (all []*partition, err error) {
 	return all, nil
 }
 
-// try applies events, and hands on what they come to.
+// try evaluates the set on events, calls each with the results, and completes the report.
 func (s *Set) try(lines []tried, trial Trial, report *Report, each func(Result) error) error {
 	if trial.Shuffle != 0 {
 		shuffle(lines, trial.Delay.Microseconds(), trial.Shuffle)
@@ -231,9 +229,9 @@ func (s *Set) try(lines []tried, trial Trial, report *Report, each func(Result) 
 	return nil
 }
 
-// tried is one line of a file of events.
+// tried is an event of a trial.
 type tried struct {
-	topic  string // "": any
+	topic  string // "": none was named
 	fleet  string
 	raw    []byte
 	at     int64
@@ -241,8 +239,8 @@ type tried struct {
 	number int64
 }
 
-// readTrial reads the lines, which are in the order of the log. What weir query
-// prints is by device within an hour: it is put in the order of time.
+// readTrial reads events, one a line, in the order of the log. Lines as weir query prints them are sorted by time,
+// because its output is ordered by device within each hour.
 func readTrial(from io.Reader, fleet string, report *Report) (lines []tried, err error) {
 	stored := false
 	in := bufio.NewScanner(from)
@@ -272,7 +270,7 @@ func readTrial(from io.Reader, fleet string, report *Report) (lines []tried, err
 	return lines, nil
 }
 
-// unwrapped is the event in what weir query --fields event prints of it.
+// unwrapped returns the event in a line that weir query --fields event printed, and whether it was such a line.
 func unwrapped(line []byte) (raw []byte, was bool) {
 	var of map[string]json.RawMessage
 	if bytes.HasPrefix(line, []byte(`{"event":{`)) && json.Unmarshal(line, &of) == nil && len(of) == 1 {
@@ -281,8 +279,8 @@ func unwrapped(line []byte) (raw []byte, was bool) {
 	return line, false
 }
 
-// shuffle moves each event back by less than a delay, as seen from the newest
-// before it: an order in which none is late.
+// shuffle puts events into a random order in which none comes after one that is newer by the delay or more, so that
+// none is late. The same seed gives the same order.
 func shuffle(lines []tried, delay int64, seed uint64) {
 	r := rand.New(rand.NewPCG(seed, seed))
 	type moved struct {

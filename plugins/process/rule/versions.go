@@ -14,7 +14,7 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// The errors that callers tell apart. A text that is wrong is a *ProblemsError.
+// Errors that callers handle. For a wrong rule set the error is a *ProblemsError.
 var (
 	ErrNoVersion  = errors.New("there is no version of rules of this number")
 	ErrNoneBefore = errors.New("nothing was in force before what is in force now")
@@ -22,12 +22,11 @@ var (
 	ErrFleets     = errors.New("fleets are names or patterns such as plant-*, at least one, 100 at most")
 )
 
-// Version is a rule set that was put into the control store, or that a file had in
-// force. It does not change.
+// Version is a rule set that was put into the control store, or that was active from a file. Its text never changes.
 type Version struct {
 	Number    int64     `json:"number"`
-	Version   string    `json:"version"` // as results name it
-	Source    string    `json:"source"`  // put, or file
+	Version   string    `json:"version"` // the hash that results carry
+	Source    string    `json:"source"`  // sourcePut or sourceFile
 	Rules     []string  `json:"rules"`
 	Comment   string    `json:"comment"`
 	CreatedBy string    `json:"created_by"`
@@ -35,26 +34,26 @@ type Version struct {
 	Text      string    `json:"text,omitempty"`
 }
 
-// Activation says which version is in force, since when, and by whom. Number 0
-// is the file of rules, which is in force until a version is.
+// Activation says which version is active, since when, and who activated it. Number 0 is the file of rules, which is
+// active until a version is activated.
 type Activation struct {
 	Number  int64     `json:"number"`
 	Version string    `json:"version,omitempty"`
 	By      string    `json:"by,omitempty"`
 	At      time.Time `json:"at,omitzero"`
 
-	Canary        int64    `json:"canary,omitempty"` // a version that is in force for some fleets alone
+	Canary        int64    `json:"canary,omitempty"` // a version that is active for Fleets only; 0: none
 	CanaryVersion string   `json:"canary_version,omitempty"`
-	Fleets        []string `json:"fleets,omitempty"` // names or patterns, of the canary
+	Fleets        []string `json:"fleets,omitempty"` // names or patterns
 
-	seq, undo int64 // undo: the activation that a rollback goes back to
+	seq, undo int64 // undo: the seq of the activation to which a rollback returns; 0: none
 }
 
-// Versions keeps the versions of rules, and which is in force, in the control
-// store. What it returned is committed.
+// Versions manages the versions of rules, and which one is active, in the control store. When a method returns without
+// an error, its change is committed. It is safe for concurrent use.
 type Versions struct{ db *sqldb.DB }
 
-// OpenVersions makes the tables.
+// OpenVersions returns the versions of a control store, and creates the tables if needed.
 func OpenVersions(ctx context.Context, db *sqldb.DB) (*Versions, error) {
 	if err := migrate(ctx, db); err != nil {
 		return nil, err
@@ -62,14 +61,13 @@ func OpenVersions(ctx context.Context, db *sqldb.DB) (*Versions, error) {
 	return &Versions{db}, nil
 }
 
-// Where versions come from. A text that a file had, and that is put, is one that was.
+// The sources of versions. When a text that was active from a file is put, its source becomes sourcePut.
 const (
 	sourcePut  = "put"
 	sourceFile = "file"
 )
 
-// Put keeps a text as a version, if it is right. A text that is one already is
-// that one.
+// Put stores a rule set as a version, if it is valid. If the same text is stored already, that version is returned.
 func (v *Versions) Put(ctx context.Context, text, by, comment string) (Version, error) {
 	set, err := Parse([]byte(text))
 	if err != nil {
@@ -85,7 +83,7 @@ func (v *Versions) Put(ctx context.Context, text, by, comment string) (Version, 
 	return v.Get(ctx, number)
 }
 
-// keepFile keeps the rules of a file, which are in force, as a version.
+// keepFile stores the active rules of a file as a version.
 func keepFile(ctx context.Context, db *sqldb.DB, set *Set) error {
 	_, err := keepVersion(ctx, db, set, sourceFile, sourceFile, "")
 	return err
@@ -101,7 +99,7 @@ func keepVersion(ctx context.Context, db *sqldb.DB, set *Set, source, by, commen
 		return 0, fmt.Errorf("keeping a version of rules: %w", err)
 	}
 	err = tombstone.Update(ctx, db, func(tx *sql.Tx) error {
-		// The last activation is there, and who has it is the one who adds versions.
+		// Locking the last activation, which always exists, serializes all who add versions.
 		if _, err := activation(ctx, tx, db.ForUpdate(), 0); err != nil {
 			return err
 		}
@@ -173,17 +171,17 @@ func (v *Versions) List(ctx context.Context) ([]Version, error) {
 	return list, nil
 }
 
-// Active says what is in force.
+// Active returns the current activation.
 func (v *Versions) Active(ctx context.Context) (Activation, error) {
 	return activation(ctx, v.db, "", 0)
 }
 
-// querier is a store, or a transaction of one.
+// querier is a store or a transaction.
 type querier interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
-// activation reads one; the last, if seq is 0.
+// activation reads the activation with a seq, the last one if seq is 0. lock is a locking clause or "".
 func activation(ctx context.Context, q querier, lock string, seq int64) (a Activation, err error) {
 	var at int64
 	var fleets string
@@ -204,8 +202,8 @@ func activation(ctx context.Context, q querier, lock string, seq int64) (a Activ
 	return a, nil
 }
 
-// Activate puts a version in force, 0 for the file, from the next batch of each
-// partition on. One that is in force stays so.
+// Activate makes a version active for all fleets, 0 for the file, and ends a canary. Partitions take it up with their
+// next batch. If it is active already, without a canary, nothing changes.
 func (v *Versions) Activate(ctx context.Context, number int64, by string) (Activation, error) {
 	if number != 0 {
 		if err := v.fitting(ctx, number); err != nil {
@@ -217,8 +215,9 @@ func (v *Versions) Activate(ctx context.Context, number int64, by string) (Activ
 	})
 }
 
-// ActivateFor puts a version in force for some fleets alone, by names or patterns. All others
-// go on with what is in force, until it is activated or rolled back.
+// ActivateFor makes a version active for some fleets only, given by names or patterns, as a canary. All other fleets
+// keep the active version, until the canary is activated for all or rolled back. It fails with ErrFleets for wrong
+// patterns, and with ErrCanary when there is another canary.
 func (v *Versions) ActivateFor(ctx context.Context, number int64, fleets []string, by string) (Activation, error) {
 	fleets = slices.Clone(fleets)
 	for i := range fleets {
@@ -242,8 +241,8 @@ func (v *Versions) ActivateFor(ctx context.Context, number int64, fleets []strin
 	})
 }
 
-// Rollback puts in force what was before the version that is now. Again, it goes
-// back one more.
+// Rollback returns to the activation before the current one. Called again it goes back one more. It fails with
+// ErrNoneBefore when there is none.
 func (v *Versions) Rollback(ctx context.Context, by string) (Activation, error) {
 	return v.change(ctx, by, func(tx *sql.Tx, now Activation) (Activation, error) {
 		if now.undo == 0 {
@@ -253,7 +252,8 @@ func (v *Versions) Rollback(ctx context.Context, by string) (Activation, error) 
 	})
 }
 
-// change puts in force what to says, in one transaction with what was before.
+// change inserts the activation that to returns for the current one, in one transaction, and returns what is active
+// afterwards. If both are the same, nothing is written.
 func (v *Versions) change(ctx context.Context, by string, to func(tx *sql.Tx, now Activation) (Activation,
 	error)) (Activation, error) {
 	err := tombstone.Update(ctx, v.db, func(tx *sql.Tx) error {

@@ -5,20 +5,20 @@ import (
 	"maps"
 	"slices"
 	"time"
-	_ "time/tzdata" // zones, wherever weir runs
+	_ "time/tzdata" // time zones must work on machines without a zone database
 )
 
-// windowSpec is over which events a rule counts together. Times are in µs since
-// 1970 throughout.
+// windowSpec says which events a rule counts together. It has one of grid, gap and count. Times are in µs since 1970
+// throughout, durations in µs.
 type windowSpec struct {
-	grid     *grid // tumbling and sliding
-	gap      int64 // session
-	count    int64 // count
-	max      int64 // count: how long an unfilled one stays open
-	lateness int64
+	grid     *grid // of tumbling and sliding windows
+	gap      int64 // of sessions
+	count    int64 // of count windows: how many events
+	max      int64 // of count windows: how long one that is not full stays open
+	lateness int64 // the allowed lateness
 }
 
-// maxPanes bounds what a sliding window is made of.
+// maxPanes bounds the number of panes of a sliding window.
 const maxPanes = 3600
 
 func (c *checker) window(text *windowText) *windowSpec {
@@ -140,11 +140,11 @@ func gcd(a, b int64) int64 {
 	return a
 }
 
-// grid is windows [start, end) of a fixed length, or of a calendar. A window is
-// made of panes, which belong to several windows when they slide.
+// grid are windows [start, end) of a fixed length, or of a calendar. A window consists of panes; when windows slide, a
+// pane belongs to several of them.
 type grid struct {
 	size, every, pane, align int64
-	calendar                 *calendar // instead of all that
+	calendar                 *calendar // if not nil, the other fields are not used
 }
 
 func floor(t, unit int64) int64 {
@@ -155,7 +155,7 @@ func floor(t, unit int64) int64 {
 	return t - q
 }
 
-// at is where the pane of a time begins.
+// at returns the start of the pane of a time.
 func (g *grid) at(t int64) int64 {
 	if g.calendar != nil {
 		start, _ := g.calendar.span(t)
@@ -164,7 +164,7 @@ func (g *grid) at(t int64) int64 {
 	return floor(t-g.align, g.pane) + g.align
 }
 
-// ends are those of the first and the last window that a pane belongs to.
+// ends returns the ends of the first and of the last window that a pane belongs to.
 func (g *grid) ends(pane int64) (first, last int64) {
 	if g.calendar != nil {
 		_, end := g.calendar.span(pane)
@@ -173,7 +173,7 @@ func (g *grid) ends(pane int64) (first, last int64) {
 	return g.after(pane), floor(pane-g.align, g.every) + g.align + g.size
 }
 
-// after is the first window's end that is later than a time.
+// after returns the first end of a window that is later than a time.
 func (g *grid) after(t int64) int64 {
 	if g.calendar != nil {
 		_, end := g.calendar.span(t)
@@ -182,7 +182,7 @@ func (g *grid) after(t int64) int64 {
 	return floor(t-g.size-g.align, g.every) + g.every + g.size + g.align
 }
 
-// start is that of the window with an end.
+// start returns the start of the window with an end.
 func (g *grid) start(end int64) int64 {
 	if g.calendar != nil {
 		start, _ := g.calendar.span(end - 1)
@@ -191,15 +191,14 @@ func (g *grid) start(end int64) int64 {
 	return end - g.size
 }
 
-// calendar is days, weeks (from Monday) and months of a zone. A day can have 23
-// or 25 hours.
+// calendar are days, weeks (from Monday) or months of a time zone. A day can have 23 or 25 hours.
 type calendar struct {
 	unit  string
 	zone  *time.Location
-	align time.Duration // after midnight
+	align time.Duration // how long after midnight they begin, by the clock of the zone
 }
 
-// span is the window of a time.
+// span returns the window that a time is in.
 func (c *calendar) span(t int64) (start, end int64) {
 	local := time.UnixMicro(t).In(c.zone)
 	year, month, day := local.Date()
@@ -222,7 +221,7 @@ func (c *calendar) span(t int64) (start, end int64) {
 	}
 }
 
-// begin is where the nth window after that of a date begins.
+// begin returns the start of the nth window after the one that begins on a date; n may be negative.
 func (c *calendar) begin(year int, month time.Month, day, n int) int64 {
 	switch c.unit {
 	case "week":
@@ -236,8 +235,8 @@ func (c *calendar) begin(year int, month time.Month, day, n int) int64 {
 	return time.Date(year, month, day, 0, minutes, 0, rest, c.zone).UnixMicro()
 }
 
-// Describe says in words what the rule's window, pattern or join is, and when its
-// results come if events normally come so far out of order.
+// Describe says in words what the rule's window, pattern or join is, and when its results come with a delay of the
+// stream.
 func (r *Rule) Describe(delay time.Duration) string {
 	switch {
 	case r.pattern != nil:
