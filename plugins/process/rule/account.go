@@ -12,42 +12,40 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// Account is what became of the records of a partition in rules: offsets First
-// to Next-1. It was written with what the rules count.
+// Account counts what became of the records of a partition: offsets First to Next-1. It is written in the transaction
+// that writes the state of the rules.
 type Account struct {
 	Topic      string        `json:"topic"`
 	Partition  int32         `json:"partition"`
 	First      int64         `json:"first"`
 	Next       int64         `json:"next"`
 	Read       int64         `json:"read"`
-	Missed     int64         `json:"missed"` // no event, or gone from the log before they were read
+	Missed     int64         `json:"missed"` // offsets without an event, or gone before they were read
 	Duplicates int64         `json:"duplicates"`
 	Erased     int64         `json:"erased"`
 	Muted      int64         `json:"muted"`
 	Invalid    int64         `json:"invalid"`
 	Rules      []RuleAccount `json:"rules"`
-	// Sides are, where two topics are joined, the offsets that come next; the topic of
-	// the account is both of their names then, and it counts records instead of
-	// offsets.
+	// Sides are the next offsets of two joined topics, by topic. Topic is then both names with a + between them, and
+	// First and Next count records instead of offsets.
 	Sides map[string]int64 `json:"sides,omitempty"`
 }
 
-// RuleAccount is what became in a rule of the events that reached it, since it
-// counts as it does.
+// RuleAccount counts the outcomes, in one rule, of the events that reached it since it began to count in its present
+// form, at offset Since.
 type RuleAccount struct {
 	Name    string `json:"name"`
 	Since   int64  `json:"since"`
 	Reached int64  `json:"reached"`
 	Counts  Counts `json:"counts"`
-	// GivenUp is how many partial matches of a pattern were, since there were too
-	// many.
+	// GivenUp counts the partial matches of a pattern that were dropped because there were too many.
 	GivenUp int64 `json:"given_up,omitempty"`
 }
 
-// Counts are how many events have each outcome.
+// Counts are the numbers of events by outcome.
 type Counts [Outcomes]int64
 
-// MarshalJSON names the outcomes.
+// MarshalJSON writes an object whose members are the names of the outcomes.
 func (c Counts) MarshalJSON() ([]byte, error) {
 	named := map[string]int64{}
 	for o, n := range c {
@@ -68,8 +66,8 @@ func (c *Counts) UnmarshalJSON(raw []byte) error {
 	return nil
 }
 
-// Problems says where the account does not come out: every offset was read or
-// missed, and every event that reached a rule has one outcome in it.
+// Problems describes where the account does not add up: every offset must be read or missed, and every event that
+// reached a rule must have exactly one outcome in it.
 func (a Account) Problems() (problems []string) {
 	if a.First+a.Read+a.Missed != a.Next {
 		problems = append(problems, fmt.Sprintf("rules have read %d records of %s/%d and missed %d, which are not those "+
@@ -88,8 +86,8 @@ func (a Account) Problems() (problems []string) {
 	return problems
 }
 
-// Unequal says where a join of two topics does not stand where they do: it was to
-// be given all that they were.
+// Unequal describes the joins of two topics that are not at the offsets of the topics' own accounts: a join must have
+// read every record that the rules of its topics have read.
 func Unequal(accounts []Account) (problems []string) {
 	next := map[place]int64{}
 	for _, a := range accounts {
@@ -106,14 +104,14 @@ func Unequal(accounts []Account) (problems []string) {
 	return problems
 }
 
-// reached is how many records came to the rules.
+// reached returns how many records came to the rules.
 func (t *tally) reached() int64 { return t.Read - t.Duplicate - t.Erased - t.Muted - t.Invalid }
 
-// Accounts reads them, in the order of partitions; none where no rule ever
-// counted. A store that is open for reading alone is not changed.
+// Accounts reads the accounts of all partitions, by topic and partition. There are none if no rule ever counted, or the
+// tables are not those of this weir yet. It writes nothing, so that db may be open for reading only.
 func Accounts(ctx context.Context, db *sqldb.DB) ([]Account, error) {
 	there, err := migrated(ctx, db)
-	if err != nil || !there { // of an older weir: no rule counted there
+	if err != nil || !there { // the tables are an older weir's, or none: the rules stream has yet to migrate them
 		return nil, err
 	}
 	rows, err := db.QueryContext(ctx, `SELECT topic, part, next, tally FROM rule_position WHERE next >= 0

@@ -14,27 +14,26 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// While batches are written, those of other partitions are applied: to what memory has,
-// where that is enough, and by what was erased and in force when it was last looked at. What
-// follows is written when the store is free, in a transaction that finds the same
-// there. Where it does not, or fails, memory is ahead of the store, and of these partitions
-// is given up: who applies the batch anew reads them from the store.
+// While one batch is written, batches of other partitions are applied ahead of the store: to memory alone, if it has
+// all that is needed, with the tombstones and rules that were last read. Their changes are written when the store is
+// free, in a transaction that checks that tombstones and rules are still the same. If they are not, or the write fails,
+// memory is ahead of the store: the partitions are dropped from memory, and the retry of the batch reads them from the
+// store.
 
-// unburied is of no burial.
+// unburied is the number of no burial: it is not known which tombstones have been read.
 const unburied = -1
 
-// writing is what a batch writes of a partition; it does not change with what memory
-// has.
+// writing is what a batch writes of a partition. It is a copy: changes in memory do not change it.
 type writing struct {
 	of    *held
-	seq   int64  // of the entry
-	entry []byte // of the journal; empty: none
+	seq   int64  // of the journal entry
+	entry []byte // empty: none
 	told  []Result
 	tell  teller
-	row   []any // where it stands
+	row   []any // of rule_position
 }
 
-// lock waits until no batch is under way: neither applied nor written.
+// lock takes mu and store, and waits until no batch is being applied or written.
 func (o *output) lock() {
 	o.mu.Lock()
 	o.await()
@@ -45,14 +44,15 @@ func (o *output) unlock() {
 	o.mu.Unlock()
 }
 
-// await waits, with mu, until what was applied is written, and takes the store. What
-// could not be written memory has no more.
+// await takes store, which waits until all that was applied is written, and drops from memory the partitions whose
+// write failed. The caller holds mu, and unlocks store.
 func (o *output) await() {
 	o.store.Lock()
 	maps.DeleteFunc(o.places, func(_ place, h *held) bool { return h.ahead.Load() })
 }
 
-// ready are the partitions of records, when memory has all that applying them takes.
+// ready returns the partitions of records, in the order in which all lock them, if memory has all that is needed to
+// apply the records; else nil. The caller holds mu.
 func (o *output) ready(set *Set, records map[place][]incoming, logs map[string]string) (all []*held) {
 	if o.buriedSeq == unburied || o.canary != nil || len(set.pairs()) > 0 {
 		return nil
@@ -75,8 +75,9 @@ func (o *output) ready(set *Set, records map[place][]incoming, logs map[string]s
 	return all
 }
 
-// writeAhead applies records to partitions that are ready, and gives mu up while what
-// follows is written.
+// writeAhead applies records to partitions that are ready, and calls unlock, which releases mu, before it writes. If it
+// returns nil, everything is durable. On an error the partitions stay marked as ahead of the store, and await drops
+// them.
 func (o *output) writeAhead(ctx context.Context, seq int64, changed []*held, records map[place][]incoming,
 	unlock func()) error {
 	var all []writing
@@ -116,7 +117,8 @@ func (o *output) writeAhead(ctx context.Context, seq int64, changed []*held, rec
 	return nil
 }
 
-// writing takes what a batch writes of a partition, which has its next version then.
+// writing takes out of memory what a batch writes of the partition, whose version in memory grows before that is
+// written.
 func (h *held) writing(now time.Time) (w writing, err error) {
 	h.tellAt(now)
 	w = writing{of: h, seq: h.version + 1, told: h.out, tell: h.teller()}
@@ -130,14 +132,14 @@ func (h *held) writing(now time.Time) (w writing, err error) {
 	return w, err
 }
 
-// writeAll writes what batches changed, if all of it is as it was when they were
-// applied.
+// writeAll writes in one transaction what batches changed. It fails with errSwitched if the store is not as it was when
+// they were applied.
 func writeAll(ctx context.Context, db *sqldb.DB, seq, buried int64, all []writing, some []someRows) error {
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("beginning to write: %w", err)
 	}
-	defer func() { _ = tx.Rollback() }() // after a commit it does nothing
+	defer func() { _ = tx.Rollback() }() // no effect after Commit
 	if err := as(ctx, tx, db.Dialect, buried, all); err != nil {
 		return err
 	}
@@ -164,9 +166,9 @@ func writeAll(ctx context.Context, db *sqldb.DB, seq, buried int64, all []writin
 	return tx.Commit()
 }
 
-// as writes where partitions stand. It fails with errSwitched when another process has
-// written one, somebody was erased since batches were applied, or topics of theirs are
-// joined with others.
+// as writes the rows of rule_position. It fails with errSwitched if another process has written one of the partitions,
+// there are tombstones that were not known when the batches were applied, or one of their topics is joined with
+// another.
 func as(ctx context.Context, tx *sql.Tx, dialect sqldb.Dialect, buried int64, all []writing) error {
 	if dialect == sqldb.Postgres {
 		if _, err := tx.ExecContext(ctx, tombstone.SharedLock); err != nil {

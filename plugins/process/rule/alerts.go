@@ -9,14 +9,14 @@ import (
 	"weir/internal/platform/rawjson"
 )
 
-// alertText is what people are told when a rule tells something. What becomes of
-// it - one open alert of a key, whom to tell, until when - is the alerts' affair.
+// alertText is the alert that each result of a rule raises. The alert store decides the rest: it folds the alerts of a
+// key into one that is open, notifies people, and closes it.
 type alertText struct {
 	Severity string `yaml:"severity"`
 	Summary  string `yaml:"summary"`
 }
 
-// alerting reads the alert of a rule: what its results say of it, as JSON.
+// alerting checks the alert of a rule, and appends its JSON to what each result carries (r.also).
 func (c *checker) alerting(r *Rule, text *alertText) {
 	if text == nil {
 		return
@@ -37,8 +37,9 @@ func (c *checker) alerting(r *Rule, text *alertText) {
 	r.also = append(rawjson.AppendString([]byte(`,"alert":{"severity":"`+text.Severity+`","summary":`), summary), '}')
 }
 
-// blocking reads for how long events of a device are refused of which the rule tells
-// something, or of a user that a key or value of its results names.
+// blocking checks the block of a rule, and appends its JSON to what each result carries (r.also): for how long events
+// of the result's device are refused or, with user, events of the user whose id is the part of the key or the value of
+// that name.
 func (c *checker) blocking(r *Rule, text, user string) {
 	switch {
 	case text == "" && user != "":
@@ -64,8 +65,8 @@ func (c *checker) blocking(r *Rule, text, user string) {
 	r.also = append(r.also, '}')
 }
 
-// names tells whether a name is of what results have from an event as it was sent: a
-// part of the key, or a value that is one event's.
+// names tells whether name is a part of the key, or a value that is copied from one event: by first or last, or any
+// value of a join.
 func (r *Rule) names(name string) bool {
 	return slices.ContainsFunc(r.key, func(k keyPart) bool { return k.name == name }) ||
 		slices.ContainsFunc(r.values, func(v value) bool {
@@ -73,8 +74,8 @@ func (r *Rule) names(name string) bool {
 		})
 }
 
-// maxBlock is for how long a block may be.
+// maxBlock bounds the length of a block.
 const maxBlock = 366 * 24 * time.Hour
 
-// maxSummary bounds the line of an alert.
+// maxSummary bounds the summary of an alert, in bytes.
 const maxSummary = 256

@@ -19,8 +19,8 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// output is the durable operator: one batch, or one look at what is idle, at a time, but
-// for what ahead.go says.
+// output is the output event_rules: the durable operator. It handles one group of batches, or one look for idle
+// partitions, at a time; ahead.go says where two overlap.
 type output struct {
 	res     *service.Resources
 	log     *service.Logger
@@ -28,39 +28,39 @@ type output struct {
 	cluster *kafka.Cluster // nil: no brokers are named
 	logs    *kafka.Logs
 	admin   *kadm.Client
-	rules   *rulesFile // in force until a version of the store is
+	rules   *rulesFile // in force until a version is activated
 	delay   time.Duration
 	idle    time.Duration
 	ahead   time.Duration
 	keys    int64
-	parsed  event.Event // the event that is applied
-	taken   record      // and as rules see it
+	parsed  event.Event // the event that is being applied
+	taken   record      // the same, as rules see it
 	now     func() time.Time
 	late    *flow.Burst
 	meters  *meters
 	prepare []*service.OwnedProcessor
-	reading *Reading // what is done with events before rules see them
+	reading *Reading // how events are read before rules see them
 
 	group group
 
 	tending sync.WaitGroup
 	stop    context.CancelFunc
 
-	mu          sync.Mutex     // of all that follows
-	store       sync.Mutex     // held while what was applied is written; taken with mu
-	buried      *tombstone.Set // what was erased,
-	buriedSeq   int64          // as of; unburied: nobody knows
+	mu          sync.Mutex     // guards parsed, taken and all that follows
+	store       sync.Mutex     // held while what was applied is written; taken while mu is held
+	buried      *tombstone.Set // the tombstones that were last read
+	buriedSeq   int64          // the number of the last of them; unburied: it is not known
 	fileWrong   bool
 	db          *sqldb.DB
 	release     func()
 	bell        *bell // of db
 	places      map[place]*held
 	force       force
-	last        *Set     // the rules that were applied last
-	kept        *Set     // those of the file that are a version
-	canary      *canary  // those that were, to some fleets
-	topics      []string // that the stream reads, if that is known
-	fitted      []*Set   // what was seen to be right for them
+	last        *Set     // the rules that were last in force
+	kept        *Set     // the rules of the file that are stored as a version
+	canary      *canary  // goes with last; nil: none
+	topics      []string // that the stream reads; none: they are not known
+	fitted      []*Set   // the rule sets that were found to fit the topics, at fittedAt
 	fittedAt    time.Time
 	tails       map[kafka.Partition]tail
 	journalMost int             // bytes of the partitions' journals
@@ -69,15 +69,13 @@ type output struct {
 	sets        map[string]*Set // that were in force, by version
 }
 
-// errUnprepared says that there are rules, and the batch was not made ready for
-// them.
+// errUnprepared says that there are rules, but the processors have not run on the batch.
 var errUnprepared = errors.New("the batch is to be prepared")
 
-// prepared is what the processors make of a batch, which stays as it is. They
-// may wait for their stores, and nothing else waits for them. What one makes of
-// it as weir stops - event_dedupe passes what it could not claim - is not used.
+// prepared runs the processors on a copy of a batch. They may wait for their stores: no lock is held meanwhile. When
+// ctx has ended, what they return is not used, because event_dedupe then passes events that it could not claim.
 func (o *output) prepared(ctx context.Context, batch service.MessageBatch) (service.MessageBatch, error) {
-	if len(o.prepare) == 0 { // what follows changes no message
+	if len(o.prepare) == 0 { // nothing after this changes a message
 		return append(service.MessageBatch{}, batch...), nil
 	}
 	batches, err := service.ExecuteProcessors(ctx, o.prepare, batch.Copy())
@@ -91,8 +89,8 @@ func (o *output) prepared(ctx context.Context, batch service.MessageBatch) (serv
 	return prepared, nil
 }
 
-// writePrepared applies batches that are prepared, as one transaction. It may give mu up
-// before that is durable.
+// writePrepared applies prepared messages in one transaction, which is durable when it returns nil. It may call unlock,
+// which releases mu, before that.
 func (o *output) writePrepared(ctx context.Context, set *Set, seq int64, prepared service.MessageBatch,
 	unlock func()) (err error) {
 	records, oldest := recordsOf(prepared)
@@ -136,9 +134,9 @@ func (o *output) writePrepared(ctx context.Context, set *Set, seq int64, prepare
 	})
 }
 
-// clear forgets what was kept of the partitions of a batch when there are no
-// rules any more: where the log was read to means nothing for those that come
-// later. Partitions of other processes, whose file may be another, are theirs.
+// clear deletes what is kept of the partitions of a batch when there are no rules any more: to rules that come later,
+// the old position would look like a gap. Partitions that other processes read are left to them, because their file may
+// have rules.
 func (o *output) clear(ctx context.Context, set *Set, batch service.MessageBatch) error {
 	var fresh []place
 	for _, msg := range batch {
@@ -190,11 +188,11 @@ func (o *output) clear(ctx context.Context, set *Set, batch service.MessageBatch
 	return nil
 }
 
-// logAge is how long the identity of a log is taken as it was read.
+// logAge is how long the id of a topic's log is used before it is read again.
 const logAge = 5 * time.Second
 
-// tendLogs asks which logs the topics are before what is known of them is too old, so
-// that batches need not wait for it. Who cannot go without says what fails.
+// tendLogs reads the ids of logs again before they are too old, so that batches need not wait for them. Its errors are
+// ignored: a batch that needs an id reads it itself, and returns the error.
 func (o *output) tendLogs(ctx context.Context) {
 	tick := time.NewTicker(logAge / 2)
 	defer tick.Stop()
@@ -208,8 +206,8 @@ func (o *output) tendLogs(ctx context.Context) {
 	}
 }
 
-// identify reads which logs the topics are. When a record is one that was
-// applied, it asks again: the topic may have been made anew.
+// identify returns the ids of the topics' logs, by topic. For a partition whose first record seems to have been applied
+// before, it reads the id again: the topic may have been deleted and made anew.
 func (o *output) identify(ctx context.Context, records map[place][]incoming) (map[string]string, error) {
 	found := map[string]string{}
 	if o.logs == nil {
@@ -229,8 +227,9 @@ func (o *output) identify(ctx context.Context, records map[place][]incoming) (ma
 	return found, nil
 }
 
-// commit runs a transaction by the rules of an activation, and saves what it
-// changed. When it fails, memory is ahead of the store, and is given up.
+// commit runs do in a transaction, under the rules of the activation seq, and saves the partitions that do returns.
+// When commit returns nil, that is durable. On an error, errSwitched if other rules came into force, all partitions are
+// dropped from memory, which may be ahead of the store. The caller holds mu and store.
 func (o *output) commit(ctx context.Context, seq int64, do func(*sql.Tx, *tombstone.Set) ([]*held, error)) error {
 	tx, erased, err := begin(ctx, o.db)
 	if err != nil {
@@ -280,9 +279,9 @@ func (o *output) commit(ctx context.Context, seq int64, do func(*sql.Tx, *tombst
 	return nil
 }
 
-// hold returns a partition as the store has it: from memory when that is of the
-// same version, and of the same rules and log. What begins anew with it does so
-// at an offset.
+// hold returns a partition as the store has it, for rules of a set: from memory if that has the same version, rules,
+// canary and log, else from the store. Rules that begin anew count from the offset from on. The partition's row is
+// locked until the transaction ends.
 func (o *output) hold(ctx context.Context, tx *sql.Tx, set *Set, at place, log string, from int64) (*held, error) {
 	pos, err := unreadPosition(ctx, tx, o.db.ForUpdate(), at)
 	if err != nil {
@@ -374,10 +373,9 @@ func (o *output) hold(ctx context.Context, tx *sql.Tx, set *Set, at place, log s
 	return h, nil
 }
 
-// comes tells whether a record is not among those that were applied, and moves on
-// behind it.
+// comes tells whether a record was not applied before, and moves the position behind it.
 func (o *output) comes(h *held, topic string, offset int64) bool {
-	if s := h.sides[topic]; s != nil { // what it missed is told of its own partition
+	if s := h.sides[topic]; s != nil { // offsets that were skipped are counted in the topic's own partition
 		if offset < s.Next {
 			return false
 		}
@@ -403,7 +401,7 @@ func (o *output) comes(h *held, topic string, offset int64) bool {
 	return true
 }
 
-// apply takes one record of a topic in.
+// apply counts one record of a topic, and evaluates the rules on it if it is an event for them.
 func (o *output) apply(h *held, topic string, r incoming, erased *tombstone.Set) {
 	t := &h.tally
 	if !o.comes(h, topic, r.offset) {
@@ -445,14 +443,14 @@ func (o *output) apply(h *held, topic string, r incoming, erased *tombstone.Set)
 		o.say(h, m, r)
 	}
 	for _, d := range h.drains {
-		_ = d.apply(raw, o.taken) // it is an event: see above
+		_ = d.apply(raw, o.taken) // no error: h.read has found that it is an event
 	}
 }
 
-// say logs what a rule did not count, at most one a minute of each kind.
+// say logs an event that a rule did not count, at most one a minute of each rule and outcome.
 func (o *output) say(h *held, m Miss, r incoming) {
 	where := fmt.Sprintf("%s/%d/%d", h.from, h.number, m.Offset)
-	if m.Offset == r.offset { // not one that has waited
+	if m.Offset == r.offset { // the event of r, not one that has waited
 		where += event.OfRequest(r.msg)
 	}
 	switch m.Outcome {

@@ -13,16 +13,16 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// Bearing is what a rule made of an event when it read it.
+// Bearing is what a rule did with an event when the stream of rules read it.
 type Bearing struct {
 	Rule    string `json:"rule"`
 	Version string `json:"version"` // of the rules that were in force
-	// Outcome is counted, filtered or failed. An event that is counted can still have
-	// been too late for its windows, or beyond a limit: then no result counts it.
+	// Outcome is counted, filtered or failed. An event with the outcome counted can still have been too late for its
+	// windows, or beyond a limit: then no result counts it.
 	Outcome string `json:"outcome"`
-	// Results count the event, by their newest revisions; of a pattern, they looked at
-	// it. Nil says that nobody knows: the rule counts all devices together or joins two
-	// topics, or there are more results of the time than are looked through.
+	// Results are the results that count the event, in their newest revisions; of a pattern, the matches that looked at
+	// it. Nil means that they are not known: the rule counts all devices together or joins two topics, or more than
+	// bearMost results come into question.
 	Results []Counting `json:"results"`
 }
 
@@ -37,19 +37,19 @@ type Counting struct {
 // Happened is an event of the raw store.
 type Happened struct {
 	Fleet, Device string
-	At            time.Time         // it counts at
+	At            time.Time         // the time at which it counts
 	First         event.Coordinates // of its first delivery
 }
 
-// bearMost bounds the results that are looked through for one rule; sessionMost how
-// long a session is thought to go on, and how far apart the events of a count are.
+// bearMost bounds the results that are searched for one rule. sessionMost is how long a session is assumed to last at
+// most, and how far apart the events of a count window are.
 const (
 	bearMost    = 5000
 	sessionMost = 24 * time.Hour
 )
 
-// BearsOn tells what the rules made of an event that were in force when the stream of
-// rules read it: nil where none has, or the version is kept no more.
+// BearsOn returns what the rules that were in force when the stream of rules read an event did with it. It is nil if no
+// rules have read the event, or if their version is not stored any more.
 func BearsOn(ctx context.Context, db *sqldb.DB, e Happened, events Events) ([]Bearing, error) {
 	all, err := bearsOn(ctx, db, e, events)
 	if err != nil {
@@ -109,7 +109,7 @@ func bearsOn(ctx context.Context, db *sqldb.DB, e Happened, events Events) ([]Be
 	return all, nil
 }
 
-// bearing is what one rule made of the event.
+// bearing evaluates one rule on the event, and looks for the results that count it.
 func (o *origin) bearing(ctx context.Context, db *sqldb.DB, r *Rule, e Happened, a applied) (Bearing, error) {
 	b := Bearing{Rule: r.Name, Version: o.set.Version, Results: []Counting{}}
 	p, op := o.partition(), o.operatorOf(r)
@@ -158,7 +158,7 @@ func (o *origin) bearing(ctx context.Context, db *sqldb.DB, r *Rule, e Happened,
 	return b, nil
 }
 
-// told is when results end that can count an event of a time.
+// told returns the range [from, to) of the ends of those results that can count an event of time at.
 func (r *Rule) told(at int64) (from, to time.Time) {
 	first, last := at, at
 	switch w := r.window; {
@@ -168,20 +168,20 @@ func (r *Rule) told(at int64) (from, to time.Time) {
 		wide := r.join.before + r.join.after
 		first, last = at-wide, at+wide
 	case w.grid != nil && w.grid.calendar != nil:
-		last += (32 * 24 * time.Hour).Microseconds() // of a month, with a change of clocks
+		last += (32 * 24 * time.Hour).Microseconds() // at most a month, with a change of clocks
 	case w.grid != nil:
 		last += w.grid.size
 	case w.gap > 0:
 		last += sessionMost.Microseconds() + w.gap
-	default: // its events come in any order of time
+	default: // a count window takes its events in the order of the log, not of time
 		wide := sessionMost.Microseconds() + w.max
 		first, last = at-wide, at+wide
 	}
 	return time.UnixMicro(first), time.UnixMicro(last + 1)
 }
 
-// counts tells whether a result of the event's key counts the event: it lies between
-// the first and the last that the result does, and in its time.
+// counts tells whether a result of the event's key counts the event: the event is the first or the last of a pair, or
+// lies between the first and the last event of the result, and within its window.
 func (o *origin) counts(r *Rule, t *telling, a applied) bool {
 	first, err := event.ParseCoordinates(t.First)
 	last, err2 := event.ParseCoordinates(t.Last)

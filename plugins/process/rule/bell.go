@@ -7,14 +7,14 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// bell tells who hands results on that there are new ones, and who asks what is open
-// which outputs have it in memory. It is one for all components of a process that have
-// the store open: what another process told is found by looking.
+// bell tells rule_results that outputs of this process have committed new results, and lets readers of open windows
+// find these outputs, which have them in memory. The components of a process that have the same store open share one
+// bell. Results of other processes are found by polling.
 type bell struct {
 	rung chan struct{}
 
 	mu      sync.Mutex
-	ringers []*output // of this process, which tell results
+	ringers []*output // those of this process; the slice is never modified
 }
 
 type bellKey struct{}
@@ -23,8 +23,7 @@ func bellOf(db *sqldb.DB) *bell {
 	return db.Beside(bellKey{}, func() any { return &bell{rung: make(chan struct{}, 1)} }).(*bell)
 }
 
-// ring wakes who waits for results, or lets who comes next not wait. It is for after
-// the commit.
+// ring wakes the input that waits for results; if none waits, the next wait ends at once. Call it after the commit.
 func (b *bell) ring() {
 	select {
 	case b.rung <- struct{}{}:
@@ -32,7 +31,7 @@ func (b *bell) ring() {
 	}
 }
 
-// with adds an output, or, when it goes, takes it out.
+// with adds an output, or removes it if is is false.
 func (b *bell) with(o *output, is bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -42,7 +41,7 @@ func (b *bell) with(o *output, is bool) {
 	}
 }
 
-// outputs are those that there are; the list stays as it is.
+// outputs returns the outputs of this process. The caller must not modify the slice.
 func (b *bell) outputs() []*output {
 	b.mu.Lock()
 	defer b.mu.Unlock()

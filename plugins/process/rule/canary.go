@@ -9,12 +9,11 @@ import (
 	"weir/internal/platform/predicate"
 )
 
-// A version can be in force for some fleets first. A rule that it counts otherwise
-// than the version that is in force for all counts beside that one, of those fleets
-// alone, and tells what begins in them from then on. The other one goes on to count
-// all fleets: when the canary is rolled back it has no gap, and when the canary is
-// put in force for all it is drained as ever. A rule that counts the same in both is
-// one operator, which tells each fleet's results in the form of its version.
+// A canary is a version that is in force for some fleets first. A rule that has another epoch in it than in the version
+// for all gets a second operator: that one counts those fleets alone, and emits the windows that begin from then on.
+// The first operator goes on counting all fleets, so that it has no gap if the canary is rolled back, and drains like
+// any other if the canary comes into force for all. A rule with the same epoch in both has one operator, which emits
+// each fleet's results in the form of that fleet's version.
 
 // canary is a rule set that is in force for some fleets.
 type canary struct {
@@ -22,14 +21,14 @@ type canary struct {
 	fleets []string // names or patterns
 }
 
-// some is the canary that a position is under.
+// some is the canary under which a position was written.
 type some struct {
 	Version string            `json:"version"`
 	Fleets  []string          `json:"fleets"`
-	Epochs  map[string]string `json:"epochs"` // of rules that it counts otherwise, by name; "": it has none
+	Epochs  map[string]string `json:"epochs"` // of rules whose epoch differs, by name; "": it lacks the rule
 }
 
-// over is a canary over the epochs that are in force for all; nil for none.
+// over compares a canary with the epochs that are in force for all. It is nil if there is no canary.
 func (c *canary) over(now map[string]string) *some {
 	if c == nil {
 		return nil
@@ -46,7 +45,7 @@ func (c *canary) over(now map[string]string) *some {
 	return s
 }
 
-// epoch is that of a rule in the fleets of a canary, where all have another.
+// epoch returns the epoch of a rule in the fleets of the canary; all is the one that all fleets have.
 func (s *some) epoch(name, all string) string {
 	if s.counts(name) {
 		return s.Epochs[name]
@@ -54,7 +53,7 @@ func (s *some) epoch(name, all string) string {
 	return all
 }
 
-// counts tells whether a canary counts a rule otherwise.
+// counts tells whether a rule has another epoch in the canary. s may be nil.
 func (s *some) counts(name string) bool {
 	if s == nil {
 		return false
@@ -63,7 +62,7 @@ func (s *some) counts(name string) bool {
 	return otherwise
 }
 
-// among tells whether a fleet has one of the names, or fits one of the patterns.
+// among tells whether a fleet has one of the names, or matches one of the patterns.
 func among(fleets []string, fleet string) bool {
 	return slices.ContainsFunc(fleets, func(pattern string) bool {
 		if !strings.ContainsAny(pattern, `*?[\`) {
@@ -74,7 +73,7 @@ func among(fleets []string, fleet string) bool {
 	})
 }
 
-// areFleets tells whether these can be names or patterns of fleets.
+// areFleets tells whether all of these can be names or patterns of fleets, and are not too many.
 func areFleets(fleets []string) bool {
 	return len(fleets) > 0 && len(fleets) <= fleetsMost && !slices.ContainsFunc(fleets, func(pattern string) bool {
 		_, err := stdpath.Match(pattern, "")
@@ -85,7 +84,7 @@ func areFleets(fleets []string) bool {
 // fleetsMost bounds the names and patterns of a canary.
 const fleetsMost = 100
 
-// union is all of both; none is all fleets.
+// union returns the fleets of both lists, sorted. An empty list stands for all fleets.
 func union(a, b []string) []string {
 	if len(a) == 0 || len(b) == 0 {
 		return nil
@@ -95,13 +94,13 @@ func union(a, b []string) []string {
 	return slices.Compact(all)
 }
 
-// What a partition counts by is written as one text.
+// A position names the version and the canary that it counts by in one text, such as "A+B for plant-1,plant-2".
 const (
 	withCanary = "+"
 	forFleets  = " for "
 )
 
-// naming is the text of what a partition counts by.
+// naming returns the text for a version and its canary.
 func naming(version string, c *canary) string {
 	if c == nil {
 		return version
@@ -109,7 +108,7 @@ func naming(version string, c *canary) string {
 	return version + withCanary + c.set.Version + forFleets + strings.Join(c.fleets, ",")
 }
 
-// named is what naming made a text of.
+// named parses a text of naming.
 func named(by string) (version, canary string, fleets []string) {
 	version, rest, is := strings.Cut(by, withCanary)
 	if !is {
@@ -119,10 +118,9 @@ func named(by string) (version, canary string, fleets []string) {
 	return version, canary, strings.Split(list, ",")
 }
 
-// form is how a rule is told, and bounded: what of it may change without its
-// counting anew.
+// form is how results of a rule look and what bounds it: what may change without the rule beginning anew.
 type form struct {
-	version string // of the rule set
+	version string // of the rule set, as results name it
 	emit    emitSpec
 	having  *having
 	reader  *predicate.Reader // of having
@@ -138,7 +136,7 @@ func (r *Rule) form(version string) form {
 	return f
 }
 
-// as is the form in which a rule is told to a fleet.
+// as returns the form of a rule for a fleet.
 func (op *operator) as(fleet string) *form {
 	if op.first == nil {
 		return &op.usual
@@ -153,8 +151,8 @@ func (op *operator) as(fleet string) *form {
 	return f
 }
 
-// tellFirst sets in which form rules that a canary counts the same are told to
-// its fleets. It comes before any key does.
+// tellFirst sets the form, for the fleets of a canary, of rules that have the same epoch in it. Call it before keys are
+// added, because each key keeps its form.
 func (p *partition) tellFirst(c *canary) {
 	if c == nil {
 		return
@@ -169,7 +167,8 @@ func (p *partition) tellFirst(c *canary) {
 	}
 }
 
-// begin notes what counts beside the rules of all for a canary: as it did, or anew.
+// begin adds to Drains the rules of a canary that have an epoch of their own. One that already drains goes on from what
+// it has counted; another begins anew.
 func (t *tally) begin(c *canary, s *some) {
 	if s == nil {
 		return
@@ -181,7 +180,7 @@ func (t *tally) begin(c *canary, s *some) {
 		i := slices.IndexFunc(t.Drains, func(d drained) bool { return d.Epoch == r.Epoch })
 		if i < 0 {
 			d := drained{Name: r.Name, Fleets: c.fleets, ruleTally: ruleTally{Epoch: r.Epoch, Since: unset}}
-			if was, is := t.Rules[r.Name]; is && was.Epoch == r.Epoch { // it was in force for all, by a set that is not kept
+			if was, is := t.Rules[r.Name]; is && was.Epoch == r.Epoch { // of a set that cannot be read
 				d.Fleets, d.ruleTally = nil, was
 			}
 			t.Drains, i = append(t.Drains, d), len(t.Drains)
@@ -191,5 +190,5 @@ func (t *tally) begin(c *canary, s *some) {
 	}
 }
 
-// unset is the beginning of what has not begun.
+// unset is the Since of a rule that has not begun to count.
 const unset = math.MinInt64

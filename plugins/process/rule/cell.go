@@ -12,18 +12,18 @@ import (
 	"weir/internal/platform/sketch"
 )
 
-// pane is what is kept of some events: of one stretch of time, of one session.
-// Adding and merging are commutative, so that no order shows in a result.
+// pane holds the aggregates of some events: of a stretch of time, or of a session. Adding and merging are commutative:
+// no result depends on the order of events.
 type pane struct {
 	start       int64
 	n           int64
-	first, last int64 // offsets
+	first, last int64 // the least and the greatest offset
 	cells       []cell
 }
 
-// cell is what a pane keeps of one column.
+// cell holds the aggregates of one column.
 type cell struct {
-	n            int64 // values that were there
+	n            int64 // values that are not null
 	sum, squares sketch.Exact
 	min, max     float64
 	more         *more // of the aggregates that need it
@@ -34,23 +34,23 @@ type more struct {
 	sketch      sketch.Sketch
 	distinct    distinct
 	top         map[string]int64
-	full        bool // top: there were more values than it can hold
+	full        bool // there were more than maxTop values, and top is nil
 }
 
-// stamped is a value with what orders it: its event's time, and then its id.
+// stamped is a value with its event's time and id, by which first and last are ordered.
 type stamped struct {
 	at   int64
 	id   [16]byte
-	json string // "": there was none
+	json string // "": no value
 }
 
-// maxTop is how many values top can tell apart in a pane.
+// maxTop bounds the different values that top counts in a pane.
 const maxTop = 1000
 
 // arg is a column's value in an event.
 type arg struct {
 	v    predicate.Value
-	json []byte // as JSON, where the column keeps values that are no numbers
+	json []byte // as JSON, if the column needs that
 }
 
 func (p *pane) add(cols []*column, e *record, args []arg) {
@@ -114,8 +114,8 @@ func before(at int64, id [16]byte, s stamped) bool {
 	return at < s.at || at == s.at && bytes.Compare(id[:], s.id[:]) < 0
 }
 
-// count counts a value. Which ones are held may depend on the order once there
-// are too many: then nothing is said.
+// count counts a value for top. Which values fit would depend on the order of events once there are more than maxTop:
+// then none are kept, and the result is null.
 func (m *more) count(json []byte, n int64) {
 	if m.full {
 		return
@@ -130,7 +130,7 @@ func (m *more) count(json []byte, n int64) {
 	m.top[string(json)] += n
 }
 
-// merge adds what another pane holds, which stays as it is.
+// merge adds another pane, which it does not change.
 func (p *pane) merge(o *pane) {
 	if o.n == 0 {
 		return
@@ -261,10 +261,10 @@ func (m *more) appendTop(b []byte, n int) []byte {
 	return append(b, ']')
 }
 
-// appendNumber appends a finite number as JSON, whole ones without a point.
+// appendNumber appends a finite number as JSON.
 func appendNumber(b []byte, f float64) []byte {
 	if f == 0 {
-		return append(b, '0') // also what is below zero by rounding only
+		return append(b, '0') // also for -0
 	}
 	if a := math.Abs(f); a < 1e-6 || a >= 1e21 {
 		return strconv.AppendFloat(b, f, 'e', -1, 64)

@@ -10,12 +10,12 @@ import (
 	"weir/internal/platform/sketch"
 )
 
-// stateVersion is that of the format of keys' rows.
+// stateVersion is the version of the format of the state of windows, its first byte.
 const stateVersion = 1
 
 var errDamaged = errors.New("it is damaged, or of a newer weir")
 
-// append writes what is kept of a key.
+// append appends the state of a key, as decodeKey reads it.
 func (k *keyState) append(b []byte) []byte {
 	if k.seq != nil {
 		return k.seq.append(append(b, sequenceVersion))
@@ -105,7 +105,7 @@ func appendText(b []byte, s string) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
 }
 
-// decodeKey reads what append wrote, of a key of a rule.
+// decodeKey reads the state of a key of a rule. The error is errDamaged if it cannot.
 func decodeKey(name string, b []byte, of *Rule) (*keyState, error) {
 	d := &decoder{b: b}
 	k := newKey(name, of)
@@ -144,7 +144,7 @@ func decodeKey(name string, b []byte, of *Rule) (*keyState, error) {
 	return k, nil
 }
 
-// decoder reads; bad is set instead of reading past the end.
+// decoder reads the front of b. Where that is damaged or too short it sets bad, drops the rest, and returns zeros.
 type decoder struct {
 	b   []byte
 	bad bool
@@ -172,7 +172,8 @@ func (d *decoder) varint() int64 {
 	return v
 }
 
-// length is how many things of at least so many bytes follow.
+// length reads the number of items that follow, each of which takes at least so many bytes: it is bad if b is too short
+// for them, so that no damaged length makes anyone allocate more than b allows.
 func (d *decoder) length(each int) int {
 	v, n := binary.Uvarint(d.b)
 	if n <= 0 || v > uint64(len(d.b)/each) {
@@ -187,7 +188,7 @@ func (d *decoder) float() float64 { return math.Float64frombits(binary.LittleEnd
 
 func (d *decoder) text() string { return string(d.take(d.length(1))) }
 
-// pane reads one into cells, or, of nil, into some of its own.
+// pane reads a pane into cells, or, if they are nil, into new ones.
 func (d *decoder) pane(columns int, cells []cell) pane {
 	p := pane{start: d.varint(), n: d.varint(), first: d.varint(), last: d.varint()}
 	if n := d.length(1); n > 0 || columns == 0 {

@@ -1,11 +1,11 @@
 package rule
 
-// counts are windows of so many events of a key, in the order of the log. One
-// that is not full when the rule's max has passed since its first event closes
-// with what it has, so that a key that never comes again costs nothing.
+// counts is the kind of rules with a count window: a fixed number of events of a key, in the order of the log. A window
+// that is not full when the rule's max has passed since its earliest event closes with what it has, so that a key that
+// never comes again costs nothing.
 type counts struct{}
 
-// k.more holds the time of the window's latest event.
+// k.more[0] is the time of the window's latest event.
 
 func (c counts) add(p *partition, op *operator, k *keyState, e *record, args []arg) (int64, bool) {
 	if len(k.panes) > 0 && e.At-k.panes[0].start >= op.window.max {

@@ -11,11 +11,11 @@ import (
 	"github.com/cespare/xxhash/v2"
 )
 
-// distinct counts different values: exactly while there are few, and from then
-// on as a HyperLogLog, within some 1.6 %.
+// distinct counts different values: up to exactDistinct exactly, more by a HyperLogLog with a standard error of
+// UniquesError.
 type distinct struct {
 	few  []uint64 // hashes, sorted
-	regs []uint8  // of the HyperLogLog, once there were more than exactDistinct
+	regs []uint8  // of the HyperLogLog; nil: there are few
 }
 
 const (
@@ -62,8 +62,8 @@ func (d *distinct) merge(o *distinct) {
 	}
 }
 
-// count estimates as Flajolet and others do, with linear counting for the
-// small: hashes have 64 bits, so that nothing large needs a correction.
+// count estimates as in "HyperLogLog: the analysis of a near-optimal cardinality estimation algorithm" (Flajolet et
+// al., 2007), with linear counting for small numbers. Hashes have 64 bits, so that large numbers need no correction.
 func (d *distinct) count() int64 {
 	if d.regs == nil {
 		return int64(len(d.few))
@@ -83,8 +83,8 @@ func (d *distinct) count() int64 {
 	return int64(math.Round(estimate))
 }
 
-// A sketch as text: 'h' and the hashes of the values in hexadecimal while there
-// are few, else 'r' and a character for each register, none of which JSON escapes.
+// A sketch as text is 'h' and the hashes of the values in hexadecimal or, of a HyperLogLog, 'r' and a character for
+// each register: its value above registerText. Within a JSON string none of these needs an escape.
 const registerText = '#'
 
 func (d *distinct) appendText(b []byte) []byte {
@@ -102,16 +102,16 @@ func (d *distinct) appendText(b []byte) []byte {
 	return b
 }
 
-// Uniques adds up what sketch() told: how many different values there were in all
-// of them, each counted once, however often its sketch is added and in whatever
-// order. The zero value is empty. Up to 256 are counted exactly, more with a
-// standard error of 1.63 %.
+// Uniques adds up results of sketch(): how many different values there are in all of them, however often and in
+// whatever order sketches are added. The zero value is empty. Up to 256 values are counted exactly, more with the
+// standard error UniquesError.
 type Uniques struct{ of distinct }
 
-// UniquesError is the standard error of more than 256 values.
+// UniquesError is the relative standard error of counts above 256.
 const UniquesError = 0.0163
 
-// Add takes a sketch in. Its error says that the text is none.
+// Add adds a sketch; an empty text adds nothing. The error says that the text is no sketch; the count is of no use
+// then.
 func (u *Uniques) Add(text string) error {
 	switch {
 	case text == "":
@@ -138,7 +138,7 @@ func (u *Uniques) Add(text string) error {
 	return errNoSketch
 }
 
-// Count is how many there were.
+// Count returns how many different values there are.
 func (u *Uniques) Count() int64 { return u.of.count() }
 
 var errNoSketch = errors.New("reading a sketch: it is none that sketch() tells")

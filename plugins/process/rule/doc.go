@@ -1,5 +1,4 @@
-// Package rule evaluates windows over the log. Its engine is pure: what a
-// partition of the log yields depends on the records, their order and recorded
-// decisions alone, never on a clock, on how records are batched, or on how often
-// the state was written and read again.
+// Package rule evaluates windows, patterns and joins over the log. Its engine is deterministic: the results of a
+// partition of the log depend only on its records, their order and recorded decisions (steps of idle time, changes of
+// rules), never on a clock, on how records are batched, or on how often the state was written and read again.
 package rule

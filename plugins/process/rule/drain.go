@@ -12,18 +12,16 @@ import (
 	"time"
 )
 
-// A rule that changes is drained: as it was, it goes on to count, and tells what
-// began before the change. What begins later is told by the rule as it is. So
-// nothing that was open is dropped, nothing is told by both, and a rule that comes
-// back while it drains has counted without a gap. One that goes tells nothing any
-// more, and counts on for as long: it may come back.
+// A rule that changes is drained: its old form (epoch) goes on counting, and emits the windows that began before the
+// change; the new form emits those that begin later. So no open window is lost, none is emitted by both, and a rule
+// whose old form comes back while it drains has counted without a gap. A rule that is removed emits nothing any more,
+// but counts for as long as it would drain, because it may come back.
 
-// turn says from which time on what begins is told by which epoch of a rule, ""
-// for none: of all fleets, of only some, or of all but some. Of several the last
-// is true.
+// turn says which epoch of a rule emits the windows that begin at From or later: for all fleets, for Only some, or for
+// all But some. Of the turns that apply to a window the last decides.
 type turn struct {
 	From  int64    `json:"from"`
-	Epoch string   `json:"epoch"`
+	Epoch string   `json:"epoch"`          // "": none
 	Only  []string `json:"only,omitempty"` // names or patterns
 	But   []string `json:"but,omitempty"`
 }
@@ -32,25 +30,25 @@ func (t *turn) of(fleet string) bool {
 	return (len(t.Only) == 0 || among(t.Only, fleet)) && !among(t.But, fleet)
 }
 
-// drained is a rule that was in force, as a position keeps it.
+// drained is a rule that counts beside those in force, as a position keeps it: one that drains, or one of a canary.
 type drained struct {
 	Name    string `json:"name"`
 	Version string `json:"version"` // of the rule set that has its text
-	Last    int64  `json:"last"`    // the latest time at which what it tells began
+	Last    int64  `json:"last"`    // it emits windows that began up to then; never: it is not drained, but a canary's
 	// Fleets are those that it counts; none: all.
 	Fleets []string `json:"fleets,omitempty"`
 	ruleTally
 }
 
-// drainsMost is how many earlier forms of a rule are drained at a time. Beyond
-// that the oldest is dropped, as what cannot be read any more.
+// drainsMost is how many earlier forms of a rule drain at a time. The oldest beyond that are dropped, like those whose
+// version cannot be read any more.
 const drainsMost = 4
 
-// turnsMost bounds the turns of a rule. More than drainsMost earlier forms are not
-// drained, so that what is beyond decides of next to nothing.
+// turnsMost bounds the turns of a rule. At most drainsMost earlier forms drain, so that the turns beyond the bound
+// decide next to nothing.
 const turnsMost = 64
 
-// owns tells whether the operator tells what begins at a time, of a fleet.
+// owns tells whether the operator emits the windows of a fleet that begin at a time.
 func (op *operator) owns(fleet string, start int64) bool {
 	for i := len(op.turns) - 1; i >= 0; i-- {
 		if t := &op.turns[i]; t.From <= start && t.of(fleet) {
@@ -60,8 +58,8 @@ func (op *operator) owns(fleet string, start int64) bool {
 	return !op.beside
 }
 
-// horizon is after what time nothing of a rule that began before is open, or can be
-// corrected; of a session, that had no event since.
+// horizon is how long after its beginning a window can be open or corrected; of a session, how long after its last
+// event.
 func (r *Rule) horizon() int64 {
 	switch w := r.window; {
 	case r.pattern != nil:
@@ -70,7 +68,7 @@ func (r *Rule) horizon() int64 {
 		return r.join.before + r.join.after + r.join.lateness + time.Second.Microseconds()
 	case w.grid != nil && w.grid.calendar != nil:
 		longest := map[string]int64{"day": 1, "week": 7, "month": 31}[w.grid.calendar.unit]
-		return (longest*24+2)*time.Hour.Microseconds() + w.lateness // of 25 hours, and aligned
+		return (longest*24+2)*time.Hour.Microseconds() + w.lateness // the clock may change by an hour or two
 	case w.grid != nil:
 		return w.grid.size + w.lateness
 	case w.gap > 0:
@@ -79,8 +77,8 @@ func (r *Rule) horizon() int64 {
 	return r.window.max
 }
 
-// over tells whether an operator that drains has nothing more to tell: of sessions
-// it looks at what is open, seldom.
+// over tells whether an operator that drains has nothing more to emit. For sessions it looks at all that are open, at
+// most once in a gap.
 func (op *operator) over(now int64) bool {
 	if now <= op.last || now-op.last < op.horizon() || now < op.looked {
 		return false
@@ -97,10 +95,9 @@ func (op *operator) over(now int64) bool {
 	return true
 }
 
-// change decides what becomes of what was in force when a partition takes other
-// rules up: what is drained, and who tells what from then on. Can tells whether
-// the set of the version from can be read; newest is the time of the newest event,
-// none when nothing was read.
+// change updates Drains, Turns and Some when a partition goes from the version from to set, with the canary to: which
+// rules drain, and which epoch emits what from now on. can tells whether the set of from can be read; newest is the
+// time of the newest event, none if nothing was read.
 func (t *tally) change(from string, can bool, set *Set, to *canary, newest int64) {
 	if newest == none { // nothing was counted
 		t.Rules, t.Drains, t.Turns, t.Some = nil, nil, nil, nil
@@ -111,7 +108,7 @@ func (t *tally) change(from string, can bool, set *Set, to *canary, newest int64
 	}
 	before, after := t.Some, to.over(now)
 	for i := range t.Drains {
-		t.Drains[i].Last = min(t.Drains[i].Last, newest) // what was in force for some is no more
+		t.Drains[i].Last = min(t.Drains[i].Last, newest) // a canary drains from now on, unless begin takes it up again
 	}
 	for name, of := range t.Rules {
 		if was[name] = of.Epoch; of.Epoch != now[name] && can {
@@ -148,10 +145,9 @@ func (t *tally) change(from string, can bool, set *Set, to *canary, newest int64
 	})
 }
 
-// pass gives what begins after a time from one epoch of a rule to another, in the
-// fleets of a turn. Where there was none the other has all, and where there is to be
-// none nobody has any. Can tells whether the one before is drained: of one that is
-// not the other has all, too.
+// pass makes the epoch now of a rule, instead of was, emit what begins after next.From in the fleets of next. If was is
+// "", there was no such rule, and now emits all; if now is "", none emits anything. can tells whether was is drained;
+// if not, now takes over its turns.
 func (t *tally) pass(name, was, now string, next turn, can bool) {
 	turns := slices.Clone(t.Turns[name])
 	all := len(next.Only)+len(next.But) == 0
@@ -186,8 +182,8 @@ func (t *tally) pass(name, was, now string, next turn, can bool) {
 	t.Turns[name] = turns
 }
 
-// take returns the account of a rule that is in force: as it was, as it drained,
-// or anew. One that is in force drains no more.
+// take returns the account of a rule that is in force, if it has one: it was in force before, or is taken out of
+// Drains.
 func (t *tally) take(r *Rule) (ruleTally, bool) {
 	if was, is := t.Rules[r.Name]; is && was.Epoch == r.Epoch {
 		return was, true
@@ -201,9 +197,8 @@ func (t *tally) take(r *Rule) (ruleTally, bool) {
 	return was, true
 }
 
-// drain makes the partitions of what counts beside the rules in force. What cannot
-// be read any more is left out: its state is dropped, and counted, with what else
-// has no rule.
+// drain makes the partitions of rules that count beside those in force. A rule whose version cannot be read is left
+// out: load then deletes its state with that of other unknown rules, and counts its keys.
 func (o *output) drain(ctx context.Context, tx *sql.Tx, h *held) error {
 	count := map[string]int{}
 	for i, d := range slices.Backward(h.tally.Drains) {
@@ -247,8 +242,7 @@ func (o *output) drain(ctx context.Context, tx *sql.Tx, h *held) error {
 	return nil
 }
 
-// setOf is a rule set that was put, nil when there is none of the version, or this
-// weir does not read it.
+// setOf returns the rule set of a version; nil if it is not stored, or this weir cannot read it.
 func (o *output) setOf(ctx context.Context, tx *sql.Tx, version string) (*Set, error) {
 	if set := o.sets[version]; set != nil {
 		return set, nil
@@ -276,10 +270,10 @@ func (o *output) setOf(ctx context.Context, tx *sql.Tx, version string) (*Set, e
 	return set, nil
 }
 
-// all are the partition by the rules in force, and those of what drains.
+// all returns the partition of the rules in force, and those of rules that count beside them.
 func (h *held) all() []*partition { return append([]*partition{h.partition}, h.drains...) }
 
-// due is when something happens next.
+// due is the time at which the next timer is due.
 func (h *held) due() int64 {
 	next := h.next
 	for _, d := range h.drains {
@@ -288,7 +282,7 @@ func (h *held) due() int64 {
 	return next
 }
 
-// advanceAll moves the time of all.
+// advanceAll moves the time of all partitions on, and notes the step in the journal.
 func (h *held) advanceAll(to int64) {
 	if h.enters {
 		h.entry.time(to)
@@ -298,8 +292,8 @@ func (h *held) advanceAll(to int64) {
 	}
 }
 
-// settle takes what counts beside the rules in force has told, and ends what has
-// nothing more to tell.
+// settle collects the results of rules that count beside those in force, and deletes those that have drained, with
+// their state.
 func (h *held) settle(ctx context.Context, tx *sql.Tx) error {
 	t := &h.tally
 	t.Drains = t.Drains[:0]
@@ -331,8 +325,8 @@ func (h *held) settle(ctx context.Context, tx *sql.Tx) error {
 	return nil
 }
 
-// letGo lets go of turns that decide nothing any more: nothing else counts beside,
-// and of the rule as it is nothing that began before is open.
+// letGo deletes the turns of rules that nothing else counts beside, once no window of the rule that began before the
+// last turn is open. left are the names of rules that still have something beside them.
 func (h *held) letGo(left map[string]bool) {
 	longest := map[string]int64{}
 	for _, op := range h.ops {

@@ -10,20 +10,19 @@ import (
 	"weir/internal/platform/text"
 )
 
-// Ends are the windows of a rule that are open, each with when it ends. An id takes
-// longer to make than all else that is known of a window, so that ids are made of those
-// alone that somebody looks for.
+// Ends are the open windows of a rule, each with its end. Making a window's id costs more than all else about it, so
+// that ids are made only of windows that Find compares.
 type Ends struct {
 	fleet    string
-	from, to int64 // they end in [from, to)
+	from, to int64 // windows end in [from, to)
 	of       []endsOf
-	open     int
-	at       map[uint64]endAt // by key and start; nil until a window is looked for
-	name     []byte
+	open     int              // windows that are not dropped
+	at       map[uint64]endAt // index by placeOf, or by the hash of an id; nil until a window is looked for
+	name     []byte           // scratch of windowOf: the name of a key
 }
 
-// endsOf are those of a rule in a partition. Of a rule that asks what a window holds
-// before it is told (having) there is no partition: the names are the windows' ids.
+// endsOf are the windows of a rule in a partition. If the rule has a having, whose results had to be made, p and op are
+// nil, and names are ids of windows.
 type endsOf struct {
 	p   *partition
 	op  *operator
@@ -32,27 +31,26 @@ type endsOf struct {
 
 // ending is a window of a key.
 type ending struct {
-	name       string // of the key; empty when the window is dropped
+	name       string // of the key; "": the window is dropped
 	start, end int64
-	next       endAt // another with the same place in the index
+	next       endAt // the next ending with the same hash in the index
 }
 
-// endAt is the place of an ending; its second number counts from 1.
+// endAt is the place of an ending: Ends.of[of].all[i-1]. i is 0 for none.
 type endAt struct{ of, i int32 }
 
-// Ends tells of a rule's open windows those that end in a range, for callers that
-// count them: at a small part of what Of costs, and with no result in memory.
+// Ends returns a rule's open windows that end in a range, for callers that count them. It costs a small part of Of, and
+// keeps no results in memory.
 func (o *Openings) Ends(ctx context.Context, fleet, rule string, from, to time.Time) (*Ends, error) {
 	e := &Ends{fleet: fleet, from: from.UnixMicro(), to: to.UnixMicro()}
 	err := o.each(ctx, asking{fleet: fleet, rules: []string{rule}, ends: e})
 	return e, err
 }
 
-// Len is how many are open and not dropped.
+// Len returns how many windows are open and not dropped.
 func (e *Ends) Len() int { return e.open }
 
-// Find finds the window that a result is of, which has an id. Drop leaves it out from
-// then on.
+// Find looks for the window of a result, by the result's id. drop takes it out of e. It is not for concurrent use.
 func (e *Ends) Find(id string, result []byte) (drop func(), is bool) {
 	if e.open == 0 {
 		return nil, false
@@ -82,7 +80,7 @@ func (e *Ends) look(place uint64, id string) (drop func(), is bool) {
 	return nil, false
 }
 
-// take takes the windows in that a rule has open in a partition.
+// take adds the windows that a rule has open in a partition and that end in the range. It reuses all.
 func (e *Ends) take(p *partition, op *operator, all []ending) {
 	kept := all[:0]
 	for _, one := range all {
@@ -96,7 +94,7 @@ func (e *Ends) take(p *partition, op *operator, all []ending) {
 	}
 }
 
-// made takes a window in whose result had to be made.
+// made adds a window whose result had to be made.
 func (e *Ends) made(r Result) {
 	e.take(nil, nil, []ending{{name: r.ID, end: r.End}})
 }
@@ -117,13 +115,13 @@ func (e *Ends) index() {
 	}
 }
 
-// placeOf is where in the index a key's window is that begins at a time.
+// placeOf hashes a key's window for the index.
 func placeOf(name []byte, start int64) uint64 {
-	const odd = 0x9e3779b97f4a7c15 // so that times which are near each other are far apart
+	const odd = 0x9e3779b97f4a7c15 // 2^64 divided by the golden ratio: spreads times that are close together
 	return xxhash.Sum64(name) ^ uint64(start)*odd
 }
 
-// idOf is the id of a window.
+// idOf returns the id of a window.
 func (of *endsOf) idOf(one *ending) string {
 	if of.p == nil {
 		return one.name
@@ -135,8 +133,8 @@ func (of *endsOf) idOf(one *ending) string {
 	return of.p.idOf(of.op, &keyState{name: one.name}, w)
 }
 
-// windowOf reads of a result the name of its key, as a keyState has it, and when its
-// window began. What is retracted has no window.
+// windowOf reads the start of a result's window, and the name of its key, as keyState has it, into e.name. A retracted
+// result has no window.
 func (e *Ends) windowOf(result []byte) (start int64, there bool) {
 	e.name = append(append(e.name[:0], e.fleet...), 0, '[')
 	from := len(e.name)

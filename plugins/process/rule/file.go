@@ -9,13 +9,12 @@ import (
 	"weir/internal/platform/live"
 )
 
-// rulesFile is the file of rules as it is now. One that cannot be read or is
-// wrong leaves the rules as they are.
+// rulesFile is the file of rules as it was last right: while it cannot be read or is wrong, the rules stay as they are.
 type rulesFile struct {
 	*live.Value[[]byte, Set]
 }
 
-// openFile reads the file, which must be right to begin with.
+// openFile reads the file. It fails if the file cannot be read or is wrong.
 func openFile(path string) (*rulesFile, error) {
 	f := &rulesFile{live.File(path, "rules", func(raw []byte) (*Set, error) {
 		set, err := Parse(raw)
@@ -28,8 +27,8 @@ func openFile(path string) (*rulesFile, error) {
 	return f, err
 }
 
-// rightIfThere says what is wrong with a file of rules. One that is not there is
-// not: a config may be checked elsewhere than it runs.
+// rightIfThere returns what is wrong with a file of rules. A file that cannot be read is no error, because a config may
+// be checked on another machine than it runs on.
 func rightIfThere(path string) error {
 	raw, err := os.ReadFile(path)
 	if err != nil {
@@ -44,7 +43,7 @@ func rightIfThere(path string) error {
 // fileEvery is how often the file is looked at.
 const fileEvery = 2 * time.Second
 
-// followFile takes up what changes in the file, until the context ends.
+// followFile takes up changes of the file until ctx ends.
 func (o *output) followFile(ctx context.Context) {
 	live.Follow(ctx, fileEvery, time.Minute, false, func(ctx context.Context) error {
 		changed, err := o.rules.Refresh(ctx)

@@ -2,9 +2,8 @@ package rule
 
 import "slices"
 
-// fixed is windows of a grid: tumbling, sliding, of a calendar. A window is
-// closed when the partition's time has reached its end, and closed for good
-// when the lateness that it allows has passed as well.
+// fixed is the kind of rules with windows of a grid: tumbling, sliding, or of a calendar. A window is closed when the
+// partition's time reaches its end, and closed for good when the allowed lateness has passed as well.
 type fixed struct{}
 
 func (fixed) add(p *partition, op *operator, k *keyState, e *record, args []arg) (int64, bool) {
@@ -33,7 +32,7 @@ func (fixed) add(p *partition, op *operator, k *keyState, e *record, args []arg)
 }
 
 func findPane(panes []pane, start int64) (int, bool) {
-	if n := len(panes); n > 0 && panes[n-1].start == start { // most events are of the newest
+	if n := len(panes); n > 0 && panes[n-1].start == start { // most events are of the newest pane
 		return n - 1, true
 	}
 	return slices.BinarySearchFunc(panes, start, func(p pane, start int64) int {
@@ -47,7 +46,7 @@ func findPane(panes []pane, start int64) (int, bool) {
 	})
 }
 
-// tell says what the window with an end holds, if it holds anything.
+// tell emits the result of the window that ends at end, if it has events.
 func (p *partition) tell(op *operator, k *keyState, end int64, status status) {
 	g := op.window.grid
 	start := g.start(end)
@@ -83,7 +82,7 @@ func (fixed) ring(p *partition, op *operator, k *keyState) {
 	k.told = slices.DeleteFunc(k.told, func(t told) bool { return t.window+op.window.lateness <= p.time })
 }
 
-// closing is the window that ends at a time, if the key has events in it.
+// closing returns at if a window ends at that time, else nothing. The key need not have events in the window.
 func closing(g *grid, k *keyState, at int64) []int64 {
 	if g.after(at-1) == at {
 		return []int64{at}
@@ -91,8 +90,7 @@ func closing(g *grid, k *keyState, at int64) []int64 {
 	return nil
 }
 
-// open are the ends of the windows that the key has events in, and that end
-// after a time.
+// open returns the ends, later than a time, of the windows in which the key has events.
 func open(g *grid, k *keyState, at int64) (ends []int64) {
 	for _, pane := range k.panes {
 		first, last := g.ends(pane.start)
@@ -113,7 +111,7 @@ func (fixed) due(p *partition, op *operator, k *keyState) int64 {
 	for i, pane := range k.panes {
 		first, last := g.ends(pane.start)
 		if i == 0 {
-			due = last + op.window.lateness // gone for good
+			due = last + op.window.lateness // the pane is deleted then
 		}
 		if last <= p.time {
 			continue

@@ -7,21 +7,21 @@ import (
 	"fmt"
 )
 
-// force is which rules are in force: those of an activation. Of one that this
-// process cannot read, it has the rules before.
+// force is the activation that this process has taken up.
 type force struct {
 	seq    int64
-	number int64
-	set    *Set    // nil: those of the file
+	number int64   // the version; 0: the file
+	set    *Set    // nil: the file's
 	canary *canary // nil: none
-	wrong  error
+	wrong  error   // a version cannot be read: the rules before stay in force
 }
 
-// errSwitched says that other rules are in force than those that were applied.
+// errSwitched says that the store is not as it was when a batch was applied: other rules came into force, or what as
+// says. The batch is applied again.
 var errSwitched = errors.New("other rules came in force; the batch is taken anew")
 
-// inForce returns the rules that are in force now, and their activation. Those
-// of the file may change with the file, and with each process.
+// inForce returns the rules that are in force now, and the seq of their activation; o.canary goes with them. It fails
+// while the rules do not fit the topics of the stream. The caller holds mu.
 func (o *output) inForce(ctx context.Context) (*Set, int64, error) {
 	now, err := activation(ctx, o.db, "", 0)
 	if err == nil && now.seq != o.force.seq {
@@ -45,8 +45,8 @@ func (o *output) inForce(ctx context.Context) (*Set, int64, error) {
 	return o.last, now.seq, o.fits(ctx, o.last)
 }
 
-// keep keeps the rules of the file as a version: what they tell leads to its events,
-// and what they have open is drained when the file changes.
+// keep stores the rules of the file as a version, so that their results can be traced to events, and so that they can
+// be drained when the file changes.
 func (o *output) keep(ctx context.Context, set *Set) error {
 	if o.kept == set || len(set.Rules) == 0 {
 		return nil
@@ -58,13 +58,13 @@ func (o *output) keep(ctx context.Context, set *Set) error {
 	return nil
 }
 
-// none tells whether no fleet has any rules, under a set that is in force for all.
+// none tells whether there are no rules for any fleet: neither in the set for all nor in the canary.
 func (o *output) none(set *Set) bool {
 	return len(set.Rules) == 0 && (o.canary == nil || len(o.canary.set.Rules) == 0)
 }
 
-// enforce takes an activation up. Rules that this process cannot read, of a newer
-// weir, are said, and change nothing.
+// enforce takes up an activation. If this process cannot read its rules, because a newer weir wrote them, that is
+// logged, and the rules before stay in force.
 func (o *output) enforce(ctx context.Context, now Activation) error {
 	f := force{seq: now.seq, number: now.Number}
 	if now.Number > 0 {
@@ -99,7 +99,7 @@ func (o *output) enforce(ctx context.Context, now Activation) error {
 	return nil
 }
 
-// sayValid sets the gauge: what is to be in force is right.
+// sayValid sets the gauge weir_rules_valid: 1 if the rules that should be in force can be read. The caller holds mu.
 func (o *output) sayValid() {
 	valid := int64(1)
 	if o.force.wrong != nil || o.force.number == 0 && o.fileWrong {
@@ -108,9 +108,9 @@ func (o *output) sayValid() {
 	o.meters.valid.Set(valid)
 }
 
-// still fails with errSwitched when other rules came in force since. The
-// partitions that the transaction changes are locked: who has them next sees what
-// is in force no earlier than this, so that no partition goes back.
+// still fails with errSwitched if the activation seq is not in force any more. The transaction holds locks on the
+// partitions that it changes: whoever locks them next sees this activation or a later one, so that no partition goes
+// back to earlier rules.
 func still(ctx context.Context, tx *sql.Tx, seq int64) error {
 	now, err := activation(ctx, tx, "", 0)
 	if err == nil && now.seq != seq {

@@ -11,15 +11,15 @@ import (
 	"weir/internal/platform/rawjson"
 )
 
-// funnelPrefix begins the names of rules whose values are the steps of a funnel.
+// funnelPrefix begins the names of rules that are funnels.
 const funnelPrefix = "funnel_"
 
-// IsFunnel tells by the name of a rule whether its values are the steps of a funnel:
-// null from the first on that was not made.
+// IsFunnel tells by the name of a rule whether it is a funnel. The values of a funnel's results are its steps in order:
+// null from the first step on that was not made.
 func IsFunnel(rule string) bool { return strings.HasPrefix(rule, funnelPrefix) }
 
-// FunnelSteps are the names of the values of a result in their order, those behind the
-// first known, and how many of the first were made: are not null.
+// FunnelSteps reads the values of a funnel's result, a JSON object. names are those of its steps in order, without the
+// first known ones; made is how many steps, from the first on, are not null.
 func FunnelSteps(values []byte, known int) (names []string, made int, err error) {
 	open, n := true, 0
 	_, err = rawjson.Object(values, 0, 0, func(name []byte, plain bool, i int) (int, error) {
@@ -37,25 +37,24 @@ func FunnelSteps(values []byte, known int) (names []string, made int, err error)
 	return names, made, err
 }
 
-// Furthest adds up how far devices came in a funnel, each counted once, as far as it
-// came. It holds sketches of hashes and no device: what is added cannot be taken out
-// again. Adding results and adding up sums is commutative, and what is added twice
-// counts twice in Entries alone.
+// Furthest counts how far devices came in a funnel: each device once, at the furthest step that it made. It holds
+// sketches of hashes, not devices: what was added cannot be taken out. Adding and merging are commutative, and apart
+// from Entries idempotent.
 type Furthest struct {
-	Entries int64 // a device may begin more than once
+	Entries int64 // results: a device may begin more than once
 
 	names []string   // of the steps
-	none  distinct   // devices that made no step
-	made  []distinct // by step: devices that made it, and all before it
+	none  distinct   // devices of results without any step
+	made  []distinct // by step: devices that made it and all steps before
 }
 
-// FurthestStep is how many devices made a step.
+// FurthestStep is a step, and how many devices made it.
 type FurthestStep struct {
 	Name    string
 	Devices int64
 }
 
-// add takes in a result of a device, by its values.
+// add adds a result of a device; values are its steps, a JSON object.
 func (f *Furthest) add(device string, values []byte) error {
 	more, made, err := FunnelSteps(values, len(f.names))
 	if err != nil {
@@ -73,13 +72,13 @@ func (f *Furthest) add(device string, values []byte) error {
 	return nil
 }
 
-// name has more steps behind those that it has.
+// name appends steps.
 func (f *Furthest) name(more []string) {
 	f.names = append(f.names, more...)
 	f.made = append(f.made, make([]distinct, len(more))...)
 }
 
-// merge adds another sum, which stays as it is.
+// merge adds another sum, which it does not change.
 func (f *Furthest) merge(o *Furthest) {
 	f.Entries += o.Entries
 	if n := len(f.names); n < len(o.names) {
@@ -91,14 +90,14 @@ func (f *Furthest) merge(o *Furthest) {
 	}
 }
 
-// Exact tells whether the counts are: up to 256 devices are counted, more estimated with
-// the standard error UniquesError.
+// Exact tells whether the numbers of devices are exact: up to 256 devices are counted, more are estimated with the
+// standard error UniquesError.
 func (f *Furthest) Exact() bool {
 	return f.none.regs == nil && !slices.ContainsFunc(f.made, func(d distinct) bool { return d.regs != nil })
 }
 
-// Devices are how many began, and how many made each step: no more than made the one
-// before, as it is.
+// Devices returns how many devices began, and how many made each step. An estimate is cut to the number of the step
+// before.
 func (f *Furthest) Devices() (began int64, steps []FurthestStep) {
 	var all distinct
 	all.merge(&f.none)
@@ -114,10 +113,11 @@ func (f *Furthest) Devices() (began int64, steps []FurthestStep) {
 	return began, steps
 }
 
-// furthestVersion is that of the format of sums in the store.
+// furthestVersion is the version of the format of sums in the store, its first byte.
 const furthestVersion = 1
 
-// append writes the steps: Entries are beside.
+// append appends the sum without Entries, which has a column of its own: a version, the set none, the number of steps,
+// and of each step its name and set.
 func (f *Furthest) append(b []byte) []byte {
 	b = f.none.append(append(b, furthestVersion))
 	b = binary.AppendUvarint(b, uint64(len(f.names)))
@@ -127,7 +127,7 @@ func (f *Furthest) append(b []byte) []byte {
 	return b
 }
 
-// decodeFurthest reads what append wrote.
+// decodeFurthest reads a sum; Entries is 0. The error is errDamaged if it cannot.
 func decodeFurthest(b []byte) (*Furthest, error) {
 	d := &decoder{b: b}
 	version, f := d.byte(), &Furthest{none: d.distinct()}
@@ -142,7 +142,8 @@ func decodeFurthest(b []byte) (*Furthest, error) {
 	return f, nil
 }
 
-// append writes the set: its hashes, or a HyperLogLog.
+// append appends the set: 0, the number of hashes and each as 8 bytes, little-endian; or 1 and the registers of the
+// HyperLogLog, a byte each.
 func (d *distinct) append(b []byte) []byte {
 	if d.regs != nil {
 		return append(append(b, 1), d.regs...)

@@ -14,16 +14,15 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// Nothing can be taken out of a sum. So the sums of hours in which an erased device had
-// results are deleted with these, and made anew of the results that are left, piece by
-// piece: until then the hour is answered result by result. How many results are left is
-// known at once.
+// Nothing can be taken out of a sum. So an erasure deletes, with the results of a device, the sums of the hours in
+// which they are. They are then made anew from the remaining results, some in each transaction; until that is done (due
+// = 1), readers of the hour read its results one by one. The number of remaining results (entries) is right at once.
 
-// countSums is the name of hours whose sums are deleted, and of a device made anew.
+// countSums is the kind under which an erasure counts the hours whose sums it deletes.
 const countSums = "rule_funnel_hours"
 
-// eraseResults deletes what was told of a device, or of a fleet, and the sums of it.
-// Nobody writes results until the transaction ends.
+// eraseResults deletes the results of a device, or of a fleet, and the sums that count them. The caller has locked all
+// rows of rule_position, so that nobody writes results until the transaction ends.
 func eraseResults(ctx context.Context, tx *sql.Tx, t tombstone.Target) error {
 	if t.Device == "" {
 		hours, err := countHours(ctx, tx, t.Fleet, "")
@@ -38,7 +37,7 @@ func eraseResults(ctx context.Context, tx *sql.Tx, t tombstone.Target) error {
 		}
 		return tombstone.Delete(ctx, tx, t.Job, countResults, `DELETE FROM rule_result`+ofTarget, t.Fleet, t.Device)
 	}
-	touched := map[furthestKey]int64{} // by hour, how many results of its sums go
+	touched := map[furthestKey]int64{} // how many results each hour's sums lose
 	n := int64(0)
 	if err := sqldb.Each(ctx, tx, func(row sqldb.Row) error {
 		key := furthestKey{fleet: t.Fleet}
@@ -52,7 +51,7 @@ func eraseResults(ctx context.Context, tx *sql.Tx, t tombstone.Target) error {
 	}, `DELETE FROM rule_result`+ofTarget+` RETURNING rule, window_end, summed`, t.Fleet, t.Device); err != nil {
 		return err
 	}
-	if err := sqldb.Each(ctx, tx, func(row sqldb.Row) error { // the device's may be among those that retention deleted
+	if err := sqldb.Each(ctx, tx, func(row sqldb.Row) error { // deleted results may have been its
 		key := furthestKey{fleet: t.Fleet}
 		err := row.Scan(&key.rule, &key.hour)
 		touched[key] += 0
@@ -71,7 +70,7 @@ func eraseResults(ctx context.Context, tx *sql.Tx, t tombstone.Target) error {
 	return errors.Join(tombstone.Add(ctx, tx, t.Job, countSums, hours), tombstone.Add(ctx, tx, t.Job, countResults, n))
 }
 
-// countHours counts the hours whose sums an erasure deletes.
+// countHours counts the hours whose sums an erasure of a device, or of a fleet if device is "", would delete.
 func countHours(ctx context.Context, q querier, fleet, device string) (n int64, err error) {
 	query, args := `SELECT count(*) FROM (SELECT DISTINCT rule, hour FROM rule_furthest WHERE fleet = $1) h`, []any{fleet}
 	if device != "" {
@@ -83,8 +82,8 @@ func countHours(ctx context.Context, q querier, fleet, device string) (n int64, 
 	return n, err
 }
 
-// startAnew deletes the sums of an hour of which so many results are gone. What is left
-// is due; it returns 0 where there were none.
+// startAnew deletes the sums of an hour that has lost so many results, and leaves a row that is due to be made anew.
+// had is 1, or 0 if the hour had no sums.
 func startAnew(ctx context.Context, tx *sql.Tx, key furthestKey, gone int64) (had int64, err error) {
 	left, err := takeSums(ctx, tx, key, false)
 	if err != nil || left == nil {
@@ -97,7 +96,7 @@ func startAnew(ctx context.Context, tx *sql.Tx, key furthestKey, gone int64) (ha
 	return 1, left.put(ctx, tx, key)
 }
 
-// ofSeveral are sums that several partitions had.
+// ofSeveral is the sum of an hour over several partitions, and the other columns of its row.
 type ofSeveral struct {
 	Furthest
 	topic         string
@@ -106,8 +105,8 @@ type ofSeveral struct {
 	thinned, due  int64
 }
 
-// takeSums deletes the sums of an hour, and returns what they come to, nil when there are
-// none; with their steps, if they are asked for.
+// takeSums deletes the sums of an hour, and returns their total, or nil if there are none. It reads the steps only if
+// steps is true.
 func takeSums(ctx context.Context, tx *sql.Tx, key furthestKey, steps bool) (*ofSeveral, error) {
 	column := `''`
 	if steps {
@@ -128,7 +127,7 @@ func takeSums(ctx context.Context, tx *sql.Tx, key furthestKey, steps bool) (*of
 		s.Entries = entries
 		return s, err
 	}
-	for range 2 { // what others gathered while the first waited for it, only the second sees
+	for range 2 { // if the first waits for a transaction that gathers the rows, only the second sees the new row
 		more, err := sqldb.All(ctx, tx, take, `DELETE FROM rule_furthest WHERE fleet = $1 AND rule = $2 AND hour = $3
 			RETURNING topic, part, entries, since, told_at, thinned, due, `+column, key.fleet, key.rule, key.hour)
 		if err != nil {
@@ -151,7 +150,7 @@ func takeSums(ctx context.Context, tx *sql.Tx, key furthestKey, steps bool) (*of
 	return all, nil
 }
 
-// put writes them as one row. What is due has no steps yet.
+// put writes the sum as one row of no topic.
 func (s *ofSeveral) put(ctx context.Context, tx *sql.Tx, key furthestKey) error {
 	_, err := tx.ExecContext(ctx, `INSERT INTO rule_furthest (fleet, rule, hour, topic, part, entries, since, told_at, thinned, due,
 		at_end, steps) VALUES ($1, $2, $3, '', -1, $4, $5, $6, $7, $8, $3, $9)`, key.fleet, key.rule, key.hour, s.Entries,
@@ -159,12 +158,11 @@ func (s *ofSeveral) put(ctx context.Context, tx *sql.Tx, key furthestKey) error 
 	return err
 }
 
-// remakeMost bounds the results that one transaction reads: other writers of a file wait
-// for it.
+// remakeMost bounds the results that one transaction reads, because in SQLite other writers wait for it.
 const remakeMost = 5000
 
-// remakeSums makes sums anew that are due, of the newest hours first. What a crash leaves
-// is gone on with.
+// remakeSums makes all sums of a fleet anew that are due, the newest hours first. After a crash the next call goes on
+// from the last transaction.
 func remakeSums(ctx context.Context, db *sqldb.DB, fleet string) error {
 	for more := true; more; {
 		if err := tombstone.Update(ctx, db, func(tx *sql.Tx) (err error) {
@@ -177,8 +175,8 @@ func remakeSums(ctx context.Context, db *sqldb.DB, fleet string) error {
 	return nil
 }
 
-// remakeSome goes on with one hour. Results that come meanwhile are in sums of their
-// own; that they are read here as well changes no set.
+// remakeSome goes on with the newest hour that is due, by at most so many results; more is false if no hour is due.
+// Results that come meanwhile are in the sums of their partitions; that they are read here as well changes no set.
 func remakeSome(ctx context.Context, tx *sql.Tx, lock, fleet string, most int) (more bool, err error) {
 	key := furthestKey{fleet: fleet}
 	var end int64
@@ -215,8 +213,8 @@ func remakeSome(ctx context.Context, tx *sql.Tx, lock, fleet string, most int) (
 	return true, err
 }
 
-// thinSums notes of which sums some results are older than a time - before these are
-// deleted - and adds up the partitions of hours that are over.
+// thinSums marks the sums that count results older than a time, before these are deleted, and merges the partitions'
+// sums of hours that are over.
 func thinSums(ctx context.Context, db *sqldb.DB, p expire.Pass, before time.Time) error {
 	if p.DryRun {
 		return nil
@@ -231,13 +229,13 @@ func thinSums(ctx context.Context, db *sqldb.DB, p expire.Pass, before time.Time
 	return nil
 }
 
-// gatherAfter is how long after an hour little comes for it.
+// gatherAfter is how old an hour is when its sums are merged: few results come for it later.
 const gatherAfter = 3 * time.Hour
 
-// gatherMost bounds the hours that one pass adds up.
+// gatherMost bounds the hours that one pass merges.
 const gatherMost = 10_000
 
-// gatherSums makes one row of each hour before a time, of those that its partitions have.
+// gatherSums merges the rows of each hour before a time into one, in a transaction for each hour.
 func gatherSums(ctx context.Context, db *sqldb.DB, before time.Time) error {
 	keys, err := sqldb.All(ctx, db, func(row sqldb.Row) (k furthestKey, err error) {
 		return k, row.Scan(&k.fleet, &k.rule, &k.hour)
@@ -264,5 +262,5 @@ func gatherSums(ctx context.Context, db *sqldb.DB, before time.Time) error {
 	return nil
 }
 
-// errDue says that sums are made anew since: they stay as they are.
+// errDue says that an erasure has made the sums of the hour due meanwhile: they are not merged.
 var errDue = errors.New("the sums are being made anew")

@@ -12,11 +12,11 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// ErrRemade says that sums which are needed are being made anew, after an erasure.
+// ErrRemade says that sums of the range are being made anew after an erasure, and that their results are too many to be
+// read one by one. The caller may try again later.
 var ErrRemade = errors.New("sums of the range are being made anew, after an erasure")
 
-// FunnelEntries is how many results of a funnel the sums of the hours count that lie
-// within a range.
+// FunnelEntries returns how many results of a funnel are in the sums of the whole hours of a range.
 func FunnelEntries(ctx context.Context, db *sqldb.DB, q Query) (n int64, err error) {
 	if err := migrate(ctx, db); err != nil {
 		return 0, err
@@ -29,16 +29,15 @@ func FunnelEntries(ctx context.Context, db *sqldb.DB, q Query) (n int64, err err
 	return n, nil
 }
 
-// hours is where the hours that a range has whole begin and end; they end before they
-// begin where it has none.
+// hours returns where the whole hours of the range begin and end; first > last or first == last if it has none.
 func (q *Query) hours() (first, last int64) {
 	return hourOf(q.From.UnixMicro() + hourLong - 1), hourOf(q.To.UnixMicro())
 }
 
-// SumFunnel adds up what is known of a funnel in a range: the sums of whole hours, and
-// what they do not count, result by result: at the ends of the range, of hours whose sums
-// are being made anew, and what an earlier weir or a window told. Of these there may be so
-// many: ErrTooMany, or ErrRemade when it is for sums that come back.
+// SumFunnel adds up a funnel over a range: the sums of its whole hours, and one by one the results that these do not
+// count: those at the ends of the range, those of hours whose sums are being made anew, and those that an earlier weir
+// or a rule with a window has written. It reads at most so many results one by one, else the error is ErrTooMany, or
+// ErrRemade if hours that are being made anew take it beyond that.
 func SumFunnel(ctx context.Context, db *sqldb.DB, q Query, most int) (*Furthest, error) {
 	if err := migrate(ctx, db); err != nil {
 		return nil, err
@@ -55,11 +54,11 @@ func SumFunnel(ctx context.Context, db *sqldb.DB, q Query, most int) (*Furthest,
 	return s.Furthest, nil
 }
 
-// funnelSum adds up what is asked for.
+// funnelSum is the work of SumFunnel.
 type funnelSum struct {
 	*Furthest
 	q    Query
-	left int // results that may be read still
+	left int // how many results may still be read
 }
 
 func (s *funnelSum) read(ctx context.Context, tx *sql.Tx) error {
@@ -92,7 +91,7 @@ func (s *funnelSum) read(ctx context.Context, tx *sql.Tx) error {
 	return nil
 }
 
-// sums adds those of hours, but of the hours that it returns: these are not whole.
+// sums adds the sums of hours, except those that are due to be made anew: it returns these hours.
 func (s *funnelSum) sums(ctx context.Context, tx *sql.Tx, first, last int64) (remade map[int64]bool, err error) {
 	remade = map[int64]bool{}
 	const of = ` FROM rule_furthest WHERE fleet = $1 AND rule = $2 AND hour >= $3 AND hour < $4`
@@ -120,11 +119,12 @@ func (s *funnelSum) sums(ctx context.Context, tx *sql.Tx, first, last int64) (re
 	}, `SELECT hour, entries, steps`+of+` ORDER BY hour, topic, part`, args...)
 }
 
-// ofUnsummed are results of funnels r that no sum counts: they have an index.
+// ofUnsummed is the condition on rule_result r for results of funnels that no sum counts. It matches the index
+// rule_result_unsummed.
 const ofUnsummed = ` AND r.summed = 0 AND substr(r.rule, 1, 7) = '` + funnelPrefix + `'`
 
-// results adds, one by one, those of windows that end in a stretch: all, or those that
-// are not summed and not of some hours.
+// results adds, one by one, the results of windows that end in [from, to): all of them or, if unsummed, those that no
+// sum counts, without the hours in but.
 func (s *funnelSum) results(ctx context.Context, tx *sql.Tx, from, to int64, unsummed bool, but map[int64]bool) error {
 	if from >= to {
 		return nil
@@ -148,7 +148,7 @@ func (s *funnelSum) results(ctx context.Context, tx *sql.Tx, from, to int64, uns
 	}, `SELECT r.device_id, r.window_end, r.result FROM rule_result r WHERE `+where+` ORDER BY r.window_end, r.id`, args...)
 }
 
-// addResult takes in a result as it is stored.
+// addResult adds a result as it is stored, unless it is retracted.
 func (f *Furthest) addResult(device string, raw []byte) error {
 	var values []byte
 	back := false

@@ -12,22 +12,21 @@ import (
 	"time"
 )
 
-// What the results of funnels come to is kept by hour and partition, beside them: a row
-// is written in the transaction that writes the results which it counts. These are marked
-// as summed, so that what is not - told by an earlier weir, or by a window, which may
-// correct it - is found, and counted one by one. Results of patterns are told once, and
-// neither corrected nor taken back.
+// The table rule_furthest has the sums of funnels' results by hour and partition. A row is written in the transaction
+// that writes the results which it counts, and these are marked as summed. Results that are not summed - of an earlier
+// weir, or of a rule with a window, which may revise them - are found by an index, and counted one by one. Results of
+// patterns are neither revised nor retracted.
 //
-// A row of no topic has what several partitions had: of hours that are over, or where
-// results were erased.
+// A row without a topic has the sums of several partitions: of an hour that is over, or one in which results were
+// erased.
 
 // hourLong is an hour, in microseconds.
 const hourLong = int64(time.Hour / time.Microsecond)
 
-// hourOf is when the hour of a time begins.
+// hourOf returns the beginning of the hour of a time.
 func hourOf(t int64) int64 { return t - (t%hourLong+hourLong)%hourLong }
 
-// furthestKey is whose sums a row has, of which hour.
+// furthestKey names the funnel and the hour of a row.
 type furthestKey struct {
 	fleet, rule string
 	hour        int64
@@ -37,10 +36,10 @@ func (k furthestKey) compare(o furthestKey) int {
 	return cmp.Or(cmp.Compare(k.fleet, o.fleet), cmp.Compare(k.rule, o.rule), cmp.Compare(k.hour, o.hour))
 }
 
-// sumsMost bounds the rows of one statement: a row is up to 20 KB.
+// sumsMost bounds the rows of one statement, because a row may take 4 KiB for each step of its funnel.
 const sumsMost = 50
 
-// saveFurthest adds results that are written to the sums of their hours. They are new.
+// saveFurthest adds results to the sums of their hours. They must be new in rule_result.
 func (t teller) saveFurthest(ctx context.Context, tx *sql.Tx, most int, results []*Result) error {
 	more := map[furthestKey]*Furthest{}
 	for _, r := range results {
@@ -77,8 +76,8 @@ func (t teller) saveFurthest(ctx context.Context, tx *sql.Tx, most int, results 
 	return nil
 }
 
-// readFurthest reads the partition's sums of some hours, which nobody else changes until
-// the transaction ends: they are locked in the order of their keys.
+// readFurthest reads the partition's sums of some hours. It locks the rows, in the order of their keys, until the
+// transaction ends.
 func (t teller) readFurthest(ctx context.Context, tx *sql.Tx, most int,
 	keys []furthestKey) (map[furthestKey]*Furthest, error) {
 	args := []any{t.topic, t.number}
@@ -89,7 +88,7 @@ func (t teller) readFurthest(ctx context.Context, tx *sql.Tx, most int,
 		args = append(args, key.fleet, key.rule, key.hour)
 	}
 	lock := ""
-	if most > 1 { // of PostgreSQL: a file has one writer
+	if most > 1 { // PostgreSQL: SQLite has one writer at a time
 		lock = ` FOR UPDATE`
 	}
 	rows, err := tx.QueryContext(ctx, `SELECT fleet, rule, hour, entries, steps FROM rule_furthest WHERE topic = $1 AND part = $2
@@ -112,8 +111,7 @@ func (t teller) readFurthest(ctx context.Context, tx *sql.Tx, most int,
 	return sums, errors.Join(err, rows.Err(), rows.Close())
 }
 
-// saveSummed writes results of funnels that are told once, and adds those that were not
-// there to the sums.
+// saveSummed writes results of funnels that are never revised, and adds those that were not there before to the sums.
 func (t teller) saveSummed(ctx context.Context, tx *sql.Tx, most int, results []*Result) error {
 	rows, byID := make([][]any, len(results)), make(map[string]*Result, len(results))
 	for i, r := range results {
@@ -122,7 +120,7 @@ func (t teller) saveSummed(ctx context.Context, tx *sql.Tx, most int, results []
 	}
 	fresh := make([]*Result, 0, len(results))
 	conflict := `ON CONFLICT (id, revision) DO NOTHING`
-	do := func(ctx context.Context, stmt *sql.Stmt, args []any) error { // one row, whose answer a file would read for long
+	do := func(ctx context.Context, stmt *sql.Stmt, args []any) error { // one row: cheaper in SQLite than RETURNING
 		n, err := deleted(stmt.ExecContext(ctx, args...))
 		if n == 1 {
 			fresh = append(fresh, byID[args[0].(string)])

@@ -13,34 +13,33 @@ import (
 	"weir/internal/platform/flow"
 )
 
-// Batches of different partitions that come at the same time are one transaction:
-// while it is written to the disk, the next ones are prepared, and gather. So a batch
-// waits for those before it and for nothing else, however much or little comes. Of one
-// partition, the next is prepared while the one before is applied and written; it is
-// applied when that one is durable.
+// Batches of different partitions that wait at the same time become one transaction: while it is written, the next
+// batches are prepared and join the next group. So a batch waits only for those before it, never for a period. Of one
+// partition, the next batch is prepared while the one before is applied and written; it is applied when that one is
+// durable.
 
-// groupMost bounds the messages of a transaction, beside its first batch: the store
-// has one writer at a time, and others wait.
+// groupMost bounds the messages of a transaction, unless its first batch is larger: the store has one writer at a time,
+// and the others wait.
 const groupMost = 5000
 
 // asked is a batch that is to be applied.
 type asked struct {
 	batch    service.MessageBatch
-	prepared service.MessageBatch // nil: nothing was done with it yet
-	taken    bool                 // by who applies it; of the group
-	done     bool
+	prepared service.MessageBatch // nil: the processors have not run on it
+	taken    bool                 // somebody applies it; guarded by group.mu
+	done     bool                 // err is decided
 	err      error
-	over     chan struct{} // closed when the rest says what became of it
+	over     chan struct{} // closed when done and err are final
 }
 
 // group is the batches that wait for the next transaction.
 type group struct {
 	mu      sync.Mutex
 	waiting []*asked
-	by      atomic.Pointer[ruling] // the rules of the last one; nil: there were none
+	by      atomic.Pointer[ruling] // the rules of the last group; nil: there were none
 }
 
-// ruling says where the rules in force were from.
+// ruling says where rules in force come from.
 type ruling struct {
 	file *Set // nil: a version
 }
@@ -52,7 +51,7 @@ func (g *group) join(a *asked) {
 	g.waiting = append(g.waiting, a)
 }
 
-// take is whose turn it is, in the order in which they came.
+// take takes the batches of the next transaction, in the order in which they joined.
 func (g *group) take() (list []*asked) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -69,13 +68,13 @@ func (g *group) take() (list []*asked) {
 	return list
 }
 
-// errLeft says that who applied a batch together with its own was told to stop. The
-// batch is not applied, and may be by another.
+// errLeft says that the context of the goroutine that applied the group ended. The batch was not applied; its own
+// goroutine tries again.
 var errLeft = errors.New("the batch was given up by another")
 
-// WriteBatch applies a batch. When it returns nil, what follows from it is
-// durable; else nothing is, and it may be called again with the same batch. Of one
-// partition one batch at a time is under way, or each has its turn.
+// WriteBatch applies a batch. When it returns nil, state, position and results are durable; else nothing of the batch
+// is, and WriteBatch may be called again with it. It may be called concurrently, if the input hands out one batch of a
+// partition at a time, or gives each its turn (event.TurnsOf).
 func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) (err error) {
 	turns := event.TurnsOf(batch)
 	turns.Enter()
@@ -103,8 +102,8 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) (er
 	}
 }
 
-// ruled tells whether a batch is prepared without being asked to be: there were rules
-// for the one before, and the file has no others since.
+// ruled tells whether a batch should be prepared before it joins a group: there were rules for the last group, and the
+// file has not changed since.
 func (o *output) ruled() bool {
 	by := o.group.by.Load()
 	return by != nil && (by.file == nil || by.file == o.rules.Get())
@@ -117,7 +116,7 @@ func (g *group) has(a *asked) bool {
 	return a.taken
 }
 
-// applied returns when a batch that waits was applied, by whoever has the turn.
+// applied returns when a batch that has joined was applied, by this goroutine or another, and its err is final.
 func (o *output) applied(ctx context.Context, a *asked) {
 	for {
 		o.mu.Lock()
@@ -130,8 +129,8 @@ func (o *output) applied(ctx context.Context, a *asked) {
 	}
 }
 
-// applyNext applies the batches whose turn it is, of which one may be its own. It is
-// called with mu, and gives it up.
+// applyNext applies the next group of batches, which may or may not include a. The caller holds mu; applyNext releases
+// it.
 func (o *output) applyNext(ctx context.Context, a *asked) {
 	list := o.group.take()
 	err := o.writeGroup(ctx, list)
@@ -154,9 +153,8 @@ func (o *output) applyNext(ctx context.Context, a *asked) {
 	}
 }
 
-// writeGroup applies batches by the rules in force, once they are prepared; those that
-// are not are told so, and come again. Without any rules, it only sees to it that
-// nothing is kept. It is called with mu, and gives it up.
+// writeGroup applies the batches that are prepared, by the rules in force; the others get errUnprepared. Without any
+// rules, it only deletes what is kept of their partitions. The caller holds mu; writeGroup releases it.
 func (o *output) writeGroup(ctx context.Context, list []*asked) error {
 	unlock := sync.OnceFunc(o.mu.Unlock)
 	defer unlock()

@@ -14,14 +14,14 @@ import (
 // idleEvery is how often idle partitions are looked for.
 const idleEvery = time.Second
 
-// clock tells a step of the machine's clock from time that passed.
+// clock detects steps of the machine's clock, by comparing it with a monotonic one.
 type clock struct {
-	wall, ran time.Duration // when it was last looked at: the clock's, and since the process began
-	resume    time.Duration // of ran: until then nothing is idle
+	wall, ran time.Duration // the two clocks at the last look
+	resume    time.Duration // until ran reaches it, the machine's clock is not used
 }
 
-// steady tells whether the clock may be gone by. After a step of more than most
-// - ahead or back - it may not for as long as the step was.
+// steady tells whether the machine's clock may be used. After a step of more than most, ahead or back, it may not for
+// as long as the step was.
 func (c *clock) steady(wall, ran, most time.Duration) bool {
 	if step := (wall - c.wall) - (ran - c.ran); c.wall != 0 && max(step, -step) > most {
 		c.resume = ran + max(step, -step)
@@ -30,7 +30,7 @@ func (c *clock) steady(wall, ran, most time.Duration) bool {
 	return ran >= c.resume
 }
 
-// tendIdle moves the time of idle partitions until the context ends.
+// tendIdle moves the time of idle partitions on until ctx ends.
 func (o *output) tendIdle(ctx context.Context) {
 	tick := time.NewTicker(idleEvery)
 	defer tick.Stop()
@@ -51,24 +51,24 @@ func (o *output) tendIdle(ctx context.Context) {
 	}
 }
 
-// stand is where a partition stands in the store.
+// stand is a row of rule_position.
 type stand struct {
 	place
-	next, updated int64  // the offset that comes next, and when that was written
-	rules         string // what it counts by
+	next, updated int64  // the next offset, and when the row was written
+	rules         string // what it counts by: naming
 }
 
-// behind tells whether a partition counts by other rules than it is to. What the
-// file has is each process's own, so that it tells nothing of other processes'.
+// behind tells whether a partition counts by other rules than those in force. While the file is in force, only canaries
+// are compared, because each process may have another file.
 func (o *output) behind(set *Set, s stand) bool {
 	wanted, canary, fleets := named(naming(set.Version, o.canary))
 	version, first, of := named(s.rules)
 	return s.next >= 0 && (version != wanted && o.force.number > 0 || first != canary || !slices.Equal(of, fleets))
 }
 
-// moveIdle lets the partitions that were read to their end, and were given
-// nothing for a while, go on with the clock, and take other rules up. The step is
-// written with what follows from it.
+// moveIdle moves the time of idle partitions on by the clock, and lets them take up the rules in force: those that were
+// read to their end and had no record for as long as o.idle. Each step is one transaction, with the results that follow
+// from it.
 func (o *output) moveIdle(ctx context.Context) error {
 	o.lock()
 	defer o.unlock()
@@ -105,7 +105,7 @@ func (o *output) moveIdle(ctx context.Context) error {
 		h := o.places[s.place]
 		if h != nil && (time.Since(h.arrived) < o.idle || h.due() > to && !o.behind(set, s)) ||
 			s.updated > o.now().Add(-o.idle).UnixMicro() {
-			continue // it was given something, or nothing would follow
+			continue // it had a record, or nothing is due
 		}
 		still = append(still, s)
 		topics[s.topic] = true

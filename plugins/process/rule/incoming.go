@@ -13,12 +13,12 @@ type incoming struct {
 	msg      *service.Message
 	offset   int64
 	fleet    string
-	received time.Time // zero: it is not known
+	received time.Time // zero: not known
 }
 
-// recordsOf groups a batch by partition, in order. A message that is not from
-// the log, which no config of weir's makes, has no place in any. Oldest is when the
-// oldest event was received, but for those that were published again.
+// recordsOf groups the records of a batch by partition, each in the batch's order. It leaves out messages without
+// coordinates, which are not from the log; no config of weir makes any. oldest is the earliest time at which an event
+// of the batch was received, without those that were published again; zero if none is known.
 func recordsOf(batch service.MessageBatch) (records map[place][]incoming, oldest time.Time) {
 	lists := map[place]*[]incoming{}
 	for _, msg := range batch {

@@ -71,13 +71,13 @@ type results struct {
 	url    string
 	poll   time.Duration
 	handed *service.MetricCounter
-	turn   chan struct{} // held while a batch is under way; what follows belongs to who has it
-	owner  string
+	turn   chan struct{} // a lock, held until a batch is acknowledged; guards until and pace
+	owner  string        // the name of this input in the lease
 	now    func() time.Time
-	until  time.Time // when its lease is renewed; zero: another hands results on
+	until  time.Time // when to renew the lease; zero: this input does not have it
 	pace   pace
 
-	mu      sync.Mutex
+	mu      sync.Mutex // guards what follows
 	db      *sqldb.DB
 	bell    *bell // of db
 	release func()
@@ -90,7 +90,7 @@ func newResults(parsed *service.ParsedConfig, res *service.Resources) (*results,
 		conf.Positive(&in.poll)))
 }
 
-// Connect opens the store.
+// Connect opens the store, and creates its tables if needed.
 func (in *results) Connect(ctx context.Context) error {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -109,17 +109,16 @@ func (in *results) Connect(ctx context.Context) error {
 	return nil
 }
 
-// handedLeast and handedMost bound how many results are under way at once.
+// handedLeast and handedMost bound the largest size of a batch: see pace.
 const handedLeast, handedMost = 500, 4000
 
-// pace is how many results are handed on together: more where many come and their sinks
-// are fast, so that what each batch takes by itself is no bound. A batch is to be
-// acknowledged long before its lease ends.
+// pace adapts the largest size of a batch to its sinks: it grows while batches are full and acknowledged fast, so that
+// the fixed cost of a batch does not bound the throughput, and shrinks when a batch takes a good part of the lease.
 type pace struct{ most int }
 
 func (p *pace) limit() int { return max(p.most, handedLeast) }
 
-// took notes how long a batch took.
+// took adapts the size to how long a batch of so many results took.
 func (p *pace) took(results int, d time.Duration) {
 	switch {
 	case d > handLease/4:
@@ -129,7 +128,8 @@ func (p *pace) took(results int, d time.Duration) {
 	}
 }
 
-// ReadBatch waits for results that were not acknowledged yet.
+// ReadBatch waits for results that are not acknowledged, and returns the oldest. One batch is under way at a time: the
+// next call waits until the AckFunc was called. If that is given an error, the results come again.
 func (in *results) ReadBatch(ctx context.Context) (service.MessageBatch, service.AckFunc, error) {
 	in.mu.Lock()
 	db, bell := in.db, in.bell
@@ -149,7 +149,7 @@ func (in *results) ReadBatch(ctx context.Context) (service.MessageBatch, service
 			return batch, func(ctx context.Context, err error) error {
 				defer func() { <-in.turn }()
 				if err != nil {
-					return nil // they are still there
+					return nil // the results are not marked as sent, and come again
 				}
 				if err := sent(ctx, db, keys); err != nil {
 					return err
@@ -162,7 +162,7 @@ func (in *results) ReadBatch(ctx context.Context) (service.MessageBatch, service
 		if err == nil {
 			rung := bell.rung
 			if in.until.IsZero() {
-				rung = nil // it is for who hands them on
+				rung = nil // it is for the input that has the lease
 			}
 			select {
 			case <-ctx.Done():
@@ -178,8 +178,8 @@ func (in *results) ReadBatch(ctx context.Context) (service.MessageBatch, service
 	}
 }
 
-// pause is how long it is until the store is looked at though nobody rings: one that
-// others write may have results of which nobody here knows.
+// pause is the interval of polling the store for results of other processes, which ring no bell here. It is longer for
+// SQLite if outputs of this process write it, since other processes hardly do.
 func (in *results) pause(dialect sqldb.Dialect, b *bell) time.Duration {
 	if dialect == sqldb.SQLite && len(b.outputs()) > 0 {
 		return 4 * in.poll
@@ -187,12 +187,11 @@ func (in *results) pause(dialect sqldb.Dialect, b *bell) time.Duration {
 	return in.poll
 }
 
-// handLease is how long the results are an input's that says nothing: what a
-// crash delays them by, and how long a batch may take before another input hands
-// the same results on.
+// handLease is how long the lease on handing results on lasts: a crash delays results by as much, and if a batch takes
+// longer, another input may hand the same results on.
 const handLease = 10 * time.Second
 
-// next reads what is to be handed on, if that is this input's part.
+// next reads the next results, if this input has the lease or gets it; else it returns none.
 func (in *results) next(ctx context.Context, db *sqldb.DB) (service.MessageBatch, []resultKey, error) {
 	now := in.now()
 	if !now.Before(in.until) {
@@ -206,7 +205,7 @@ func (in *results) next(ctx context.Context, db *sqldb.DB) (service.MessageBatch
 	return unsent(ctx, db, in.pace.limit())
 }
 
-// lease keeps the results as this input's, or takes them when nobody has them.
+// lease renews the lease, or takes it if it is free. in.until is zero if another input has it.
 func (in *results) lease(ctx context.Context, work jobs.Table, now time.Time) error {
 	err := jobs.ErrLost
 	if !in.until.IsZero() {
@@ -226,7 +225,7 @@ func (in *results) lease(ctx context.Context, work jobs.Table, now time.Time) er
 	return nil
 }
 
-// outboxID is the row of rule_outbox.
+// outboxID is the id of the only row of rule_outbox.
 const outboxID = "results"
 
 func outbox(db *sqldb.DB) jobs.Table {
@@ -240,7 +239,7 @@ type resultKey struct {
 	revision int64
 }
 
-// unsent reads the oldest results that were not acknowledged.
+// unsent reads the oldest results that are not acknowledged, at most so many.
 func unsent(ctx context.Context, db *sqldb.DB, most int) (batch service.MessageBatch, keys []resultKey, err error) {
 	rows, err := db.QueryContext(ctx, fmt.Sprintf(`SELECT id, revision, rule, fleet, device_id, result FROM rule_result WHERE sent = 0
 		ORDER BY recorded_at, id, revision LIMIT %d`, most))
@@ -259,7 +258,7 @@ func unsent(ctx context.Context, db *sqldb.DB, most int) (batch service.MessageB
 		msg.MetaSetMut(event.HeaderRule, rule)
 		msg.MetaSetMut(event.HeaderFleet, fleet)
 		msg.MetaSetMut(event.MetaDevice, device)
-		if is, err := rawjson.Has(rawjson.Bytes(text), "alert"); is && err == nil { // it was written here
+		if is, err := rawjson.Has(rawjson.Bytes(text), "alert"); is && err == nil { // weir wrote the JSON
 			msg.MetaSetMut(event.MetaAlerts, "true")
 		}
 		batch, keys = append(batch, msg), append(keys, key)
@@ -270,10 +269,10 @@ func unsent(ctx context.Context, db *sqldb.DB, most int) (batch service.MessageB
 	return batch, keys, nil
 }
 
-// sent notes that results are where they are to be.
+// sent marks results as acknowledged. When it returns nil, that is durable.
 func sent(ctx context.Context, db *sqldb.DB, keys []resultKey) error {
 	err := tombstone.Update(ctx, db, func(tx *sql.Tx) error {
-		if db.Dialect == sqldb.Postgres { // where each statement is a round trip
+		if db.Dialect == sqldb.Postgres { // one statement, since each is a round trip
 			ids, revisions := make([]string, len(keys)), make([]int64, len(keys))
 			for i, k := range keys {
 				ids[i], revisions[i] = k.id, k.revision
@@ -303,8 +302,8 @@ func sent(ctx context.Context, db *sqldb.DB, keys []resultKey) error {
 	return nil
 }
 
-// Close gives the results to who comes next, unless a batch is under way, and
-// the store back.
+// Close releases the store and, unless a batch is under way, the lease, so that another input goes on at once.
+// Otherwise the lease has to expire.
 func (in *results) Close(ctx context.Context) (err error) {
 	in.mu.Lock()
 	defer in.mu.Unlock()

@@ -12,25 +12,23 @@ import (
 	"weir/internal/platform/rawjson"
 )
 
-// joins finds pairs of events of a key, one of each side, whose times lie no
-// further apart than the rule says; and events that have no partner, when none
-// can come any more. Every pair is told once, as soon as both events are there,
-// and an event alone only when time has passed all that it could be paired with:
-// nothing is taken back.
+// joins is the kind of rules with a join. It finds pairs of events of a key, one of each side, whose times are no
+// further apart than the rule says, and events without a partner. A pair is emitted once, as soon as both events are
+// there; an event without a partner only when none can come any more. So no result is ever revised or retracted.
 type joins struct{}
 
-// The sides, as bits of row.holds. An event may be of both; it is no partner of
-// its own. A row is done with a side when nothing can come for it any more.
+// The sides, as bits of row.holds. An event may be of both sides, but is no partner of itself. The bit of a side is
+// cleared when no partner can come any more.
 const (
 	sideLeft = 1 << iota
 	sideRight
-	pairedLeft // it has a partner
+	pairedLeft // as a left event it has had a partner
 	pairedRight
 
 	sides = sideLeft | sideRight
 )
 
-// maxJoined is how many events of a key may wait for partners.
+// maxJoined bounds the events of a key that wait for partners.
 const maxJoined = 1000
 
 // joinText is a join as a rule set has it.
@@ -50,13 +48,13 @@ type withinText struct {
 // joinSpec is which events are paired.
 type joinSpec struct {
 	left, right   *predicate.Expr // which events are of a side
-	topics        [2]string       // of the sides, when they are of two
-	before, after int64           // how much earlier, and later, than the left one the right one may be
+	topics        [2]string       // of left and right, if two topics are joined
+	before, after int64           // how much earlier, and later, than the left event the right one may be, in µs
 	lateness      int64
-	alone         uint64 // the sides of which events without a partner are told
+	alone         uint64 // the sides whose events are emitted without a partner, too
 }
 
-// sideNames are what the sides are called in select.
+// sideNames are the names of the sides in select.
 func sideNames() []string { return []string{"left", "right"} }
 
 func (c *checker) join(r *Rule, text *joinText, l *predicate.Layout) {
@@ -102,7 +100,7 @@ func (c *checker) join(r *Rule, text *joinText, l *predicate.Layout) {
 	s.lateness = c.duration("join.allowed_lateness", text.Lateness, 0)
 }
 
-// ofSides finds the sides that an event is of.
+// ofSides returns the sides of the event at hand, as bits.
 func (p *partition) ofSides(s *joinSpec) (holds uint64, err error) {
 	for side, e := range []*predicate.Expr{s.left, s.right} {
 		if of := s.topics[side]; of != "" && of != p.from {
@@ -119,7 +117,7 @@ func (p *partition) ofSides(s *joinSpec) (holds uint64, err error) {
 	return holds, nil
 }
 
-// deadline is the last time at which a partner of a row's side can be.
+// deadline returns the latest time of an event that can be a partner of r as an event of a side.
 func (s *joinSpec) deadline(r *row, side uint64) int64 {
 	if side == sideLeft {
 		return r.at + s.after
@@ -127,7 +125,7 @@ func (s *joinSpec) deadline(r *row, side uint64) int64 {
 	return r.at + s.before
 }
 
-// pair tells whether two rows are one of the left and one of the right.
+// pair tells whether two rows are a pair of a left and a right event.
 func (s *joinSpec) pair(left, right *row) bool {
 	return left.holds&sideLeft != 0 && right.holds&sideRight != 0 &&
 		left.at-s.before <= right.at && right.at <= left.at+s.after
@@ -172,8 +170,7 @@ func (joins) ring(p *partition, op *operator, k *keyState) {
 	k.seq.rows = slices.DeleteFunc(k.seq.rows, func(r row) bool { return r.holds&sides == 0 })
 }
 
-// over tells whether a row is of a side, and nothing can come for it any more:
-// what was as late would be late.
+// over tells whether a row waits as an event of a side, and no partner can come any more that would not be late.
 func (s *joinSpec) over(p *partition, r *row, side uint64) bool {
 	return r.holds&side != 0 && s.deadline(r, side)+s.lateness < p.time
 }
@@ -191,7 +188,7 @@ func (joins) due(_ *partition, op *operator, k *keyState) int64 {
 	return due
 }
 
-// joined tells of a pair, or of an event without a partner: the other is nil.
+// joined emits a pair or, if left or right is nil, an event without a partner.
 func (p *partition) joined(op *operator, k *keyState, left, right *row) {
 	w, of := window{status: statusFinal, from: op.join.topics}, pane{n: 1}
 	switch {
@@ -228,11 +225,10 @@ func (p *partition) joined(op *operator, k *keyState, left, right *row) {
 	p.tellValues(op, k, w, &of, append(values, '}'))
 }
 
-// aloneRight tells the id of a right event without a partner from that of a left
-// one.
+// aloneRight is window.with of a right event without a partner, so that its id differs from that of a left one.
 const aloneRight = -1
 
-// joinedValues reads what is selected: values of one side each.
+// joinedValues reads the select of a join: each value is of one side.
 func (c *checker) joinedValues(r *Rule, node *yaml.Node, l *predicate.Layout) {
 	if node.Kind != yaml.MappingNode || len(node.Content) == 0 {
 		c.at("select", "names the values of a result, as in {asked: left.timestamp, answered: right.timestamp}")
@@ -258,7 +254,7 @@ func (c *checker) joinedValues(r *Rule, node *yaml.Node, l *predicate.Layout) {
 	}
 }
 
-// describe says in words what is paired, and when it is told.
+// describe says in words which events are paired, and when results come.
 func (s *joinSpec) describe(delay time.Duration) string {
 	span := func(micros int64) time.Duration { return time.Duration(micros) * time.Microsecond }
 	text := fmt.Sprintf("pairs of which the right event is from %s before the left one to %s after it, told when both "+

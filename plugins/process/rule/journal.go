@@ -30,7 +30,7 @@ const journalMost = 64 << 20
 // emptySeq is what rows count of an empty journal.
 const emptySeq = 0
 
-// journaled is what a partition has in its journal, and what goes there next.
+// journaled is the journal of a partition, and its next entry.
 type journaled struct {
 	checkpoint
 	enters  bool // what is applied goes there
@@ -45,7 +45,8 @@ func (h *held) head(text string) head {
 	return head{entryVersion, h.set.Version, text, h.time, h.delay, h.perFleet}
 }
 
-// open begins the entry of a batch.
+// open begins the entry of a batch, if it is journaled. The first entry of a journal, or after an image, has the text
+// of the rules.
 func (h *held) open() {
 	h.enters = len(h.drains) == 0 && len(h.tally.Turns) == 0 && h.forSome == nil && h.sides == nil
 	if !h.enters {
@@ -156,8 +157,8 @@ func (h *held) resume(j journal, moment int64) (err error) {
 	return nil
 }
 
-// fold writes what a journal has as rows, by the rules that it was counted by: those
-// of a set that is known, or of its text.
+// fold writes a journal as rows, and empties it, by the rules by which it was counted: a known set of that version, or
+// their text in the journal.
 func fold(ctx context.Context, tx *sql.Tx, dialect sqldb.Dialect, known map[string]*Set, at place, pos *position,
 	j journal) error {
 	set := known[j.of.rules]
@@ -179,7 +180,7 @@ func fold(ctx context.Context, tx *sql.Tx, dialect sqldb.Dialect, known map[stri
 	return h.saveRows(ctx, tx, rowsMost(dialect))
 }
 
-// journal is what a partition has beside its rows.
+// journal is the journal of a partition as it was read.
 type journal struct {
 	of      head          // of the first entry: where counting goes on from
 	text    string        // of the rules
@@ -211,7 +212,7 @@ func (j *journal) recount() *recount {
 	return &recount{first: j.entries[0].seq, graves: map[*operator]map[string]int64{}}
 }
 
-// set is the rule set by which a journal was counted, of its text.
+// set parses the rule set by which the journal was counted.
 func (j *journal) set() (*Set, error) {
 	set, err := Parse([]byte(j.text))
 	if err != nil {
@@ -220,7 +221,7 @@ func (j *journal) set() (*Set, error) {
 	return set, nil
 }
 
-// readJournal reads that of a partition.
+// readJournal reads the journal of a partition.
 func readJournal(ctx context.Context, tx *sql.Tx, at place) (j journal, err error) {
 	rows, err := tx.QueryContext(ctx, `SELECT seq, entry FROM rule_journal WHERE topic = $1 AND part = $2 ORDER BY seq`,
 		at.topic, at.number)
@@ -245,7 +246,7 @@ func readJournal(ctx context.Context, tx *sql.Tx, at place) (j journal, err erro
 	return j, j.begin()
 }
 
-// begin reads where it begins.
+// begin reads the head from which counting goes on.
 func (j *journal) begin() (err error) {
 	switch {
 	case len(j.images) > 0:
@@ -269,7 +270,7 @@ func (h *held) saveEntry(ctx context.Context, tx *sql.Tx) error {
 	return nil
 }
 
-// entered notes that an entry of so many bytes is in the journal.
+// entered adds the size of an entry to lag.
 func (h *held) entered(bytes int) {
 	if h.lag == 0 {
 		h.since = time.Now()
@@ -290,7 +291,7 @@ func writeEntry(ctx context.Context, tx *sql.Tx, at place, seq int64, entry []by
 	return nil
 }
 
-// emptyJournal deletes all of a partition's.
+// emptyJournal deletes the journal of a partition.
 func emptyJournal(ctx context.Context, tx *sql.Tx, at place) error {
 	if _, err := tx.ExecContext(ctx, `DELETE FROM rule_journal WHERE topic = $1 AND part = $2`, at.topic,
 		at.number); err != nil {

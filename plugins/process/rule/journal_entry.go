@@ -10,7 +10,8 @@ import (
 // no tagRefused.
 const entryVersion = 2
 
-// What follows the head of an entry.
+// The items that follow the head of an entry or an image, each with its tag first. Numbers are varints, texts have
+// their length before them.
 const (
 	tagFleet   = 1 // of the events that follow
 	tagEvent   = 2 // by the values that rules look at
@@ -24,14 +25,14 @@ const (
 // entryWriter makes an entry.
 type entryWriter struct {
 	b          []byte
-	head       int // bytes of the head
-	fleet      string
-	at, offset int64 // of the event before
-	to         int64 // the time that the partition reached since
+	head       int    // length of the head
+	fleet      string // of the event before
+	at, offset int64  // of the event before: the next ones are differences
+	to         int64  // if went: the time that the partition has reached since
 	went       bool
 }
 
-// head is how an entry was counted.
+// head says how an entry was counted, or where counting goes on after an image.
 type head struct {
 	version         byte
 	rules           string
@@ -80,7 +81,7 @@ func (w *entryWriter) time(to int64) {
 	}
 }
 
-// bytes is the entry.
+// bytes returns the entry so far.
 func (w *entryWriter) bytes() []byte {
 	if w.went {
 		w.b, w.went = binary.AppendVarint(append(w.b, tagTime), w.to), false
@@ -88,7 +89,7 @@ func (w *entryWriter) bytes() []byte {
 	return w.b
 }
 
-// entered is one thing in an entry: an event, or a step of time.
+// entered is an event or a step of time in an entry. Its texts and payload may share the entry's memory.
 type entered struct {
 	record
 	tag     byte
@@ -98,7 +99,7 @@ type entered struct {
 	to      int64
 }
 
-// head reads the beginning of an entry.
+// head reads the head of an entry or an image.
 func (d *decoder) head() (h head) {
 	if h.version = d.byte(); (h.version == 0 || h.version > entryVersion) && h.version != imageVersion {
 		d.bad, d.b = true, nil
@@ -108,7 +109,8 @@ func (d *decoder) head() (h head) {
 	return h
 }
 
-// each reads the rest of an entry, until one of them fails.
+// each calls do with each event and step of time in the rest of an entry, until do fails. e is reused. The error is
+// errDamaged if the entry cannot be read.
 func (d *decoder) each(do func(e *entered) error) error {
 	var e entered
 	fleet := ""
@@ -145,7 +147,7 @@ func (d *decoder) each(do func(e *entered) error) error {
 	return nil
 }
 
-// headOf is the head of an entry.
+// headOf reads the head of an entry or an image.
 func headOf(entry []byte) (head, error) {
 	d := &decoder{b: entry}
 	if h := d.head(); !d.bad {

@@ -11,8 +11,7 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// journalOf calls do with each entry that is kept, and writes what it returns in
-// its place, if anything.
+// journalOf calls do with each entry and image of all journals, and replaces it by what do returns, unless that is nil.
 func journalOf(ctx context.Context, tx interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
@@ -51,7 +50,7 @@ func journalOf(ctx context.Context, tx interface {
 	return nil
 }
 
-// countJournaled counts the events of a fleet, or of a device, in the journal.
+// countJournaled counts the events of a fleet, or of a device, in entries, and their keys in images.
 func countJournaled(ctx context.Context, db *sqldb.DB, fleet, device string) (n int64, err error) {
 	err = journalOf(ctx, db, func(entry []byte) ([]byte, error) {
 		_, more, err := without(entry, fleet, device)
@@ -61,12 +60,12 @@ func countJournaled(ctx context.Context, db *sqldb.DB, fleet, device string) (n 
 	return n, err
 }
 
-// foldSums writes as rows the journals that have events of a device and are counted by
-// rules that add up all devices: a sum keeps what it has, whoever is erased, and must
-// not depend on how much of it is written. It returns how many such events there were.
+// foldSums writes as rows the journals that have events of a device and are counted by rules across devices. What these
+// rules have counted stays when a device is erased, so that it must not depend on whether it is in rows or in entries,
+// which lose the device's events. It returns how many such events there were.
 func foldSums(ctx context.Context, tx *sql.Tx, dialect sqldb.Dialect, fleet, device string) (n int64, err error) {
 	if device == "" {
-		return 0, nil // the fleet's sums go with it
+		return 0, nil // an erased fleet's state is deleted whole
 	}
 	places, err := positions(ctx, tx)
 	if err != nil {
@@ -89,8 +88,7 @@ func foldSums(ctx context.Context, tx *sql.Tx, dialect sqldb.Dialect, fleet, dev
 	return n, nil
 }
 
-// summed counts the events of a device in a journal by whose rules they are part of
-// sums of all devices.
+// summed counts the events of a device in the entries of a journal, if a rule across devices has counted them.
 func summed(j journal, fleet, device string) (n int64, err error) {
 	if len(j.entries) == 0 {
 		return 0, nil

@@ -1,10 +1,9 @@
 package rule
 
-// A partition has hundreds of thousands of keys, each of a few objects: finding those is
-// most of what collecting garbage costs. So what nearly every key has lies in one piece of
-// memory with it.
+// A partition may have hundreds of thousands of keys, and most of the cost of garbage collection is finding their
+// objects. So what nearly every key has is allocated with it, as one object.
 
-// oneSession is a key with room for one session of few columns.
+// oneSession is a key with room for one session, and for two columns of it.
 type oneSession struct {
 	keyState
 	pane  [1]pane
@@ -18,7 +17,7 @@ type oneSequence struct {
 	sequence
 }
 
-// newKey is a key of a rule of which nothing is kept.
+// newKey returns an empty key of a rule.
 func newKey(name string, of *Rule) *keyState {
 	var k *keyState
 	switch {
@@ -40,7 +39,7 @@ func newKey(name string, of *Rule) *keyState {
 	return k
 }
 
-// room are the cells of a key's first session, if they are there and were never used.
+// room returns the cells that were allocated with a key, if it has no session yet; else nil.
 func (k *keyState) room() []cell {
 	if len(k.panes) > 0 || cap(k.panes) == 0 {
 		return nil

@@ -13,15 +13,15 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// The names that counts of what was erased have.
+// The kinds under which an erasure counts what it deletes.
 const (
 	countState   = "rule_keys"
 	countJournal = "rule_journal"
 	countResults = "rule_results"
 )
 
-// Lifecycle is the store of what rules keep of open windows, which goes by time
-// of the events, and of what they told.
+// Lifecycle returns the store of rules: the state of their keys, which the time of events deletes, and their results,
+// which retention deletes.
 func Lifecycle() lifecycle.Kind {
 	return lifecycle.Rows{Name: "rules", Tables: []string{"rule_state", "rule_journal", "rule_result", "rule_furthest"},
 		Keep: lifecycle.Keep{Place: lifecycle.Control, Field: "keep_rule_results", Default: "2160h",
@@ -30,8 +30,8 @@ func Lifecycle() lifecycle.Kind {
 	}.Kind()
 }
 
-// expireResults deletes results, and then sums all of whose results are gone: a result
-// that was added up has its sum as long as it is there.
+// expireResults deletes results that were recorded before a time, and then the sums whose newest result was: so a
+// result that is summed has its sum as long as it is there.
 func expireResults(ctx context.Context, db *sqldb.DB, p expire.Pass, before time.Time) (expire.Removed, error) {
 	if err := migrate(ctx, db); err != nil {
 		return expire.Removed{}, err
@@ -72,12 +72,13 @@ func count(ctx context.Context, db *sqldb.DB, fleet, device string) (map[string]
 	return map[string]int64{countState: keys, countJournal: events, countResults: results, countSums: hours}, nil
 }
 
-// erase deletes what rules keep and told of a device, or of a fleet. A key is of
-// one device, so that nothing of another goes with it; one of all devices stays, with
-// all that it has counted. Sums of funnels that have counted the device are made anew.
-// The tombstone must be buried: what is applied later knows of it; and since every
-// partition's version grows, who has the keys in memory reads them again before it
-// writes.
+// erase deletes the state and results of a device, or of a fleet if the target has no device. A key is of one device,
+// so that its state goes as a whole; keys of rules across devices stay, with all that they have counted. Sums of
+// funnels that have counted the device are made anew. When erase returns nil, this is durable; after a crash, it can be
+// called again.
+//
+// The tombstone must be buried before, so that events that are applied later are checked against it. The version of
+// every partition grows, so that an output that has keys in memory reads them again before it writes.
 func erase(ctx context.Context, db *sqldb.DB, t tombstone.Target) error {
 	if err := migrate(ctx, db); err != nil {
 		return err

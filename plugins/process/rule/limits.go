@@ -1,11 +1,11 @@
 package rule
 
-// limits bound what a rule keeps. They may change without its beginning anew:
-// what is there stays, and nothing is taken in beyond them.
+// limits bound what a rule keeps. When they change, the rule goes on: what it has stays, and nothing is added beyond
+// them.
 type limits struct {
-	keys    int64 // that a fleet may have open, in a partition; 0: as many as the stream allows
+	keys    int64 // of a fleet, open in a partition; 0: as many as the stream allows
 	waiting int   // events of a key that wait for their time, or for partners
-	ways    int   // of a key, in which a pattern may go on
+	ways    int   // partial matches of a key
 }
 
 type limitsText struct {
@@ -14,7 +14,7 @@ type limitsText struct {
 	Ways    *int64 `yaml:"ways_per_key"`
 }
 
-// limited reads the limits of a rule. None is above what weir holds in any case.
+// limited reads the limits of a rule. They can only be lower than the defaults; that of keys has maxKeys instead.
 func (c *checker) limited(r *Rule, text *limitsText) {
 	r.limits = limits{waiting: maxEarly, ways: maxThreads}
 	if r.join != nil {
@@ -42,11 +42,11 @@ func (c *checker) limited(r *Rule, text *limitsText) {
 	r.limits.ways = int(read("ways_per_key", text.Ways, r.pattern != nil, maxThreads))
 }
 
-// maxKeys bounds a limit, so that one digit too many is seen.
+// maxKeys bounds the limit of keys, so that a digit too many is noticed.
 const maxKeys = 100_000_000
 
-// keysOf is how many keys a fleet may have open in a rule: its own limit, within
-// that of the stream. 0 is any number.
+// keysOf returns how many keys a fleet may have open in a rule: the lower of the rule's and the stream's limit. 0 is
+// any number.
 func (p *partition) keysOf(as *form) int64 {
 	if own := as.limits.keys; own > 0 && (p.perFleet == 0 || own < p.perFleet) {
 		return own

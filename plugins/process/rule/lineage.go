@@ -20,19 +20,18 @@ var (
 		"it is of two topics or of all devices")
 )
 
-// Lineage is a result, by its newest revision, with its events.
+// Lineage is a result in its newest revision, with its events.
 type Lineage struct {
 	Result json.RawMessage `json:"result"`
-	// Events are those from its first to its last that its rule takes in of its key and
-	// time: of a window and a pair they are what it counts. A pattern has looked at all
-	// of them.
+	// Events are those that the rule counts, of the result's key and time, from its first to its last event. For a
+	// window or a pair they are what the result counts; for a pattern, what the match has looked at.
 	Events []SourceEvent `json:"events"`
-	// Whole tells that they are as many as the result counts; of less, the raw store
-	// keeps the others no more.
+	// Whole tells that there are as many as the result counts, or more for a pattern. If there are fewer, the raw store
+	// does not have the others any more.
 	Whole bool `json:"whole"`
 }
 
-// SourceEvent is an event that a result is made of.
+// SourceEvent is an event of a result.
 type SourceEvent struct {
 	Record string          `json:"record"` // its coordinates
 	Event  json.RawMessage `json:"event"`  // as the rule saw it
@@ -42,14 +41,14 @@ type SourceEvent struct {
 // traceMost bounds the events of a lineage.
 const traceMost = 10_000
 
-// Traced is which result is asked for.
+// Traced names the result that Trace looks for.
 type Traced struct {
 	Fleet, Rule, ID string
-	Devices         []string // of which it must be; none: any
+	Devices         []string // the result must be of one of them; none: of any
 }
 
-// Trace returns what a result is made of. ErrNoResult says that there is none,
-// ErrNoLineage that its rule is not known any more.
+// Trace returns a result with its events. The error is ErrNoResult if there is no such result, and ErrNoLineage if its
+// events cannot be found: see the text of that.
 func Trace(ctx context.Context, db *sqldb.DB, q Traced, events Events) (*Lineage, error) {
 	fail := func(err error) error { return fmt.Errorf("tracing the result %s: %w", q.ID, err) }
 	there, err := migrated(ctx, db)
@@ -68,7 +67,7 @@ func Trace(ctx context.Context, db *sqldb.DB, q Traced, events Events) (*Lineage
 	}
 	l := &Lineage{Result: json.RawMessage(raw), Events: []SourceEvent{}}
 	if t.Status == statusRetracted {
-		return l, nil // it is made of nothing
+		return l, nil // it has no events
 	}
 	set, err := versionNamed(ctx, db, t.Version)
 	if err != nil {
@@ -103,14 +102,14 @@ func Trace(ctx context.Context, db *sqldb.DB, q Traced, events Events) (*Lineage
 	return l, nil
 }
 
-// isOf tells whether a result is of one of the devices.
+// isOf tells whether a result is of one of the devices. No devices stand for any.
 func (t *telling) isOf(devices []string) bool {
 	var device string
 	err := json.Unmarshal(t.Key[event.FieldDevice], &device)
 	return len(devices) == 0 || err == nil && slices.Contains(devices, device)
 }
 
-// trace finds the events of a result.
+// trace adds the events of a result to l.
 func (o *origin) trace(ctx context.Context, t *telling, events Events, l *Lineage) error {
 	err := events.Of(ctx, o.wanted(t), o.by, func(s Stored) error {
 		e, is, err := o.takes(s)
@@ -131,7 +130,7 @@ func (o *origin) trace(ctx context.Context, t *telling, events Events, l *Lineag
 	return err
 }
 
-// countsAlone tells whether the rule takes an event in under the result's key.
+// countsAlone tells whether the rule counts an event under the result's key, as if it were the only one.
 func (o *origin) countsAlone(e applied) (bool, error) {
 	p := o.partition()
 	op := o.operatorOf(o.Rule)
