@@ -45,8 +45,8 @@ func (h *held) head(text string) head {
 	return head{entryVersion, h.set.Version, text, h.time, h.delay, h.perFleet}
 }
 
-// open begins the entry of a batch, if it is journaled. The first entry of a journal, or after an image, has the text
-// of the rules.
+// open begins the entry of a batch, if it is journaled. The first entry of a journal, and the first after a checkpoint
+// began, have the text of the rules.
 func (h *held) open() {
 	h.enters = len(h.drains) == 0 && len(h.tally.Turns) == 0 && h.forSome == nil && h.sides == nil
 	if !h.enters {

@@ -11,7 +11,7 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// journalOf calls do with each entry and image of all journals, and replaces it by what do returns, unless that is nil.
+// journalOf calls do with each entry of all journals, and replaces it by what do returns, unless that is nil.
 func journalOf(ctx context.Context, tx interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
@@ -50,7 +50,7 @@ func journalOf(ctx context.Context, tx interface {
 	return nil
 }
 
-// countJournaled counts the events of a fleet, or of a device, in entries, and their keys in images.
+// countJournaled counts the events of a fleet, or of a device, in the journals.
 func countJournaled(ctx context.Context, db *sqldb.DB, fleet, device string) (n int64, err error) {
 	err = journalOf(ctx, db, func(entry []byte) ([]byte, error) {
 		_, more, err := without(entry, fleet, device)

@@ -4,14 +4,14 @@ import "weir/internal/platform/sqldb"
 
 // migrations returns the tables of this package, in the control store. Times are microseconds since 1970. One
 // transaction writes the position of a partition, the state of its keys and the results together.
-//
 //   - rule_position: the position of a partition. `log` is the id of the log, `next` the offset to read next (-1:
 //     any), `time` the watermark. `version` grows with every commit: a process that holds another version in memory
 //     must read the state again. `told_at` is the newest recorded_at of its results. `tally` is JSON: counts of
 //     outcomes, the rules that drain, and which epoch emits which windows meanwhile.
-//   - rule_state: the state of a key, encoded as in codec.go and pattern_codec.go; `epoch` names the rule.
+//   - rule_state: the state of a key, encoded as in codec.go and pattern_codec.go; `epoch` names the rule. `seq` is the
+//     last entry of the journal that the state counts. An empty state says that the key is gone: checkpoint.go.
 //   - rule_journal: what batches added to a partition since its rows were written, in the order of `seq`, which is the
-//     partition's version at that commit: journal.go. An entry that begins with imageVersion is an image: image.go.
+//     partition's version at that commit: journal.go.
 //   - rule_result: the results. The highest revision of an id is the valid one. `sent` is 1 when rule_results has
 //     handed it on. In one partition recorded_at never goes back, except from the time of a clock that was far ahead:
 //     revisions are handed on in its order. `summed` is 1 when rule_furthest counts it.
@@ -30,10 +30,10 @@ import "weir/internal/platform/sqldb"
 //   - rule_reading: how the stream processes events before rules see them: reading.go. Rows never change.
 //   - rule_topic: the topics that the stream reads, with their numbers of partitions.
 //
-//	`time` the partition's time. `version` grows with every commit: who
-//	holds the state in memory of another version reads it again. `told_at`
-//	is the newest recorded_at of its results. `tally` also has what drains,
-//	and who tells what meanwhile.
+//     `time` the partition's time. `version` grows with every commit: who
+//     holds the state in memory of another version reads it again. `told_at`
+//     is the newest recorded_at of its results. `tally` also has what drains,
+//     and who tells what meanwhile.
 //
 // rule_state     what is kept of a key; `epoch` names the rule as it counts, `seq` is the last
 //
