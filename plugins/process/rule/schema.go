@@ -4,6 +4,7 @@ import "weir/internal/platform/sqldb"
 
 // migrations returns the tables of this package, in the control store. Times are microseconds since 1970. One
 // transaction writes the position of a partition, the state of its keys and the results together.
+//
 //   - rule_position: the position of a partition. `log` is the id of the log, `next` the offset to read next (-1:
 //     any), `time` the watermark. `version` grows with every commit: a process that holds another version in memory
 //     must read the state again. `told_at` is the newest recorded_at of its results. `tally` is JSON: counts of
@@ -30,52 +31,8 @@ import "weir/internal/platform/sqldb"
 //   - rule_reading: how the stream processes events before rules see them: reading.go. Rows never change.
 //   - rule_topic: the topics that the stream reads, with their numbers of partitions.
 //
-//     `time` the partition's time. `version` grows with every commit: who
-//     holds the state in memory of another version reads it again. `told_at`
-//     is the newest recorded_at of its results. `tally` also has what drains,
-//     and who tells what meanwhile.
-//
-// rule_state     what is kept of a key; `epoch` names the rule as it counts, `seq` is the last
-//
-//	entry of the journal that it counts. Without a state: it is gone.
-//
-// rule_journal   what batches added to a partition since its rows were written, in
-//
-//	the order of `seq`, which is the partition's version: journal.go.
-//
-// rule_result    what was told: an id's highest revision is what is true; `sent`
-//
-//	when rule_results has handed it on. Of one partition, recorded_at never
-//	goes back: revisions are in its order.
-//
-//	`summed` when rule_furthest counts it.
-//
-// rule_furthest  what the results of funnels come to, by the hour in which their windows
-//
-//	end, and partition: furthest.go has the format of `steps`. `since` and
-//	`told_at` are the recorded_at of its first and its newest result,
-//	`thinned` when retention has deleted some of them. What is `due` is made
-//	anew of the results behind `at_end` and `at_id`.
-//
-// rule_outbox    who hands results on.
-// rule_version   rule sets that were put, and those that a file had in force (source
-//
-//	'file'); they do not change.
-//
-// rule_activation  what was put in force, one after the other: the last is. A
-//
-//	rollback goes back to the activation undo, 0 is none. `canary` is a version
-//	that is in force for `fleets`, a list of patterns, alone.
-//
-// rule_switch    from which offset a partition counted by which rules, and was read how;
-//
-//	'' where an older weir read it.
-//
-// rule_reading   how the stream reads events: reading.go. It does not change.
-// rule_topic     the topics that the stream reads, and how many partitions they have.
-//
-// Where two topics are joined is a partition, too: its topic is both of their names,
-// with a + between them, and its next is how many records came.
+// A join of two topics has rows as a partition has. Its topic is both names with a + between them, and its `next`
+// counts the records that it was given.
 func migrations() []sqldb.Migration {
 	const positions = `
 CREATE TABLE rule_position (
