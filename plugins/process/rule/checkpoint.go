@@ -66,9 +66,9 @@ func (h *held) mark() {
 	for _, op := range h.ops {
 		keys := op.takeChanged()
 		keys = slices.DeleteFunc(keys, func(k *keyState) bool {
-			open := op.keys[k.name] == k
-			k.saved = k.saved || open
-			return !k.saved
+			now := op.keys[k.name]
+			k.saved = k.saved || now == k
+			return !k.saved || now != nil && now != k // that is in the list, or its row is right
 		})
 		if len(keys) > 0 {
 			h.lists = append(h.lists, changes{op: op, keys: keys})
@@ -96,16 +96,19 @@ func (op *operator) takeChanged() []*keyState {
 // counts may stay, so that one of a key that is gone is a grave.
 func (h *held) write(w *rowWriter, op *operator, k *keyState, seq int64, left bool) {
 	k.dirty = false
+	if op == w.of && k.name == w.name { // lists are in the order of names
+		return
+	}
 	_, key, _ := strings.Cut(k.name, "\x00")
 	now := op.keys[k.name]
 	switch {
-	case now != nil && now == w.last: // both are in the list, which is in the order of names
 	case now != nil:
 		from := len(w.states)
 		w.states = now.append(w.states)
 		w.put(op, now.name, op.device(key), w.states[from:len(w.states):len(w.states)], seq)
-		now.dirty, now.saved, w.last = false, true, now
+		now.dirty, now.saved = false, true
 	case !k.saved: // it has no row
+		return
 	case left:
 		k.saved = false
 		w.put(op, k.name, op.device(key), []byte{}, seq)
@@ -113,6 +116,7 @@ func (h *held) write(w *rowWriter, op *operator, k *keyState, seq int64, left bo
 	default:
 		w.drop(op, k.name, seq)
 	}
+	w.name = k.name
 }
 
 // someRows are rows of a partition that are written together.

@@ -268,8 +268,8 @@ type rowWriter struct {
 	of          *operator
 	epoch       any
 	puts, drops [][]any
-	states      []byte    // of all of them, one behind the other
-	last        *keyState // whose row was put last
+	states      []byte // of all of them, one behind the other
+	name        string // of the last key
 	n           int
 }
 
