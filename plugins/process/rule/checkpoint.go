@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -93,7 +94,8 @@ func (op *operator) takeChanged() []*keyState {
 // write gives the row of a key that changed to a writer: what there is now of its name, with
 // the entry seq. That may be another key, which began when this one was gone; the row of the
 // old one must not outlive the entries that made it go. left says that entries which a row
-// counts may stay, so that one of a key that is gone is a grave.
+// counts may stay, so that one of a key that is gone is a grave; else no row of it stays,
+// whatever that counts.
 func (h *held) write(w *rowWriter, op *operator, k *keyState, seq int64, left bool) {
 	k.dirty = false
 	if op == w.of && k.name == w.name { // lists are in the order of names
@@ -114,7 +116,7 @@ func (h *held) write(w *rowWriter, op *operator, k *keyState, seq int64, left bo
 		w.put(op, k.name, op.device(key), []byte{}, seq)
 		h.graves = append(h.graves, grave{op, k.name, seq})
 	default:
-		w.drop(op, k.name, seq)
+		w.drop(op, k.name, math.MaxInt64)
 	}
 	w.name = k.name
 }

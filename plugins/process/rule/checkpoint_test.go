@@ -176,6 +176,57 @@ func TestCheckpoint_WhoWasRefusedIsRefusedAgain(t *testing.T) {
 	}
 }
 
+// When rules change, what the journal has is written as rows: a key that went since a
+// checkpoint wrote its row has none.
+func TestCheckpoint_KeysThatWentHaveNoRowWhenRulesChange(t *testing.T) {
+	b := newBench(t, perMinute)
+	o := b.operator()
+	offset := int64(0)
+	b.apply(o, round(3, &offset, 0)...)
+	o.places[place{"raw-events", 0}].since = time.Time{}
+	b.apply(o, round(3, &offset, s)...)
+	if n, _ := b.rows(); n != 3 {
+		t.Fatalf("%d rows", n)
+	}
+	b.apply(o, round(1, &offset, 70*s)...) // the other two are told, and gone
+	told := fmt.Sprint(b.count("minute"))
+	b.write(strings.Replace(perMinute, "rules: [", `rules: [{ name: other, key: [device_id], select: { n: count() },
+		window: { type: tumbling, size: 1m, allowed_lateness: 0s } }, `, 1))
+	b.apply(b.operator(), round(1, &offset, 71*s)...)
+	if n, graves := b.rows(); n != 1 || graves > 0 {
+		t.Errorf("%d rows, %d graves, of one key", n, graves)
+	}
+	b.apply(b.operator(), round(1, &offset, 72*s)...)
+	if now := fmt.Sprint(b.count("minute")); now != told {
+		t.Errorf("told %s, and then %s", told, now)
+	}
+}
+
+// While a rule drains, rows are written with each batch, over those of checkpoints: a key
+// that goes then has none.
+func TestCheckpoint_KeysThatGoWhileARuleDrainsHaveNoRow(t *testing.T) {
+	const two = `rules: [{ name: minute, key: [device_id], select: { n: count() }, window: { type: tumbling, size: 1m, allowed_lateness: 0s } },
+		{ name: other, key: [device_id], select: { n: count() }, window: { type: tumbling, size: 1h, allowed_lateness: 0s } }]`
+	b := newBench(t, two)
+	o := b.operator()
+	offset := int64(0)
+	b.apply(o, round(3, &offset, 0)...)
+	o.places[place{"raw-events", 0}].since = time.Time{}
+	b.apply(o, round(3, &offset, s)...)
+	b.write(strings.Replace(two, "size: 1h", "size: 2h", 1)) // the hour drains
+	o = b.operator()
+	b.apply(o, round(1, &offset, 2*s)...)
+	b.apply(o, round(1, &offset, 70*s)...) // minutes of all are told
+	minutes := 0
+	if err := o.db.QueryRow(`SELECT count(*) FROM rule_state WHERE epoch = $1`,
+		o.places[place{"raw-events", 0}].ops[0].Epoch).Scan(&minutes); err != nil {
+		t.Fatal(err)
+	}
+	if minutes != 1 {
+		t.Errorf("%d rows of minutes, of which one is open", minutes)
+	}
+}
+
 // What an earlier weir left in the journal is written as rows: images, and entries that
 // do not say who was refused.
 func TestJournalBefore_IsWrittenAsRows(t *testing.T) {
@@ -210,6 +261,14 @@ func TestJournalBefore_IsWrittenAsRows(t *testing.T) {
 		b.apply(b.operator(), round(2, &offset, 2*s)...)
 		if rows, _ := b.rows(); (rows == 2) != before {
 			t.Errorf("%d rows", rows)
+		}
+		if err := journalOf(t.Context(), o.db, func(entry []byte) ([]byte, error) {
+			if isImage(entry) {
+				t.Error("the image is still there")
+			}
+			return nil, nil
+		}); err != nil {
+			t.Fatal(err)
 		}
 		b.apply(b.operator(), round(2, &offset, 70*s)...)
 		return b.results()

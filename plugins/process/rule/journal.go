@@ -177,7 +177,10 @@ func fold(ctx context.Context, tx *sql.Tx, dialect sqldb.Dialect, known map[stri
 	if err := h.resume(j, pos.moment); err != nil {
 		return err
 	}
-	return h.saveRows(ctx, tx, rowsMost(dialect))
+	if err := h.saveRows(ctx, tx, rowsMost(dialect)); err != nil {
+		return err
+	}
+	return emptyJournal(ctx, tx, at) // also where it has nothing but images
 }
 
 // journal is the journal of a partition as it was read.

@@ -177,7 +177,10 @@ func (o *Openings) at(ctx context.Context, at place, ask asking) error {
 			}
 		}
 		if part == p {
-			if err := errors.Join(p.overlay(j, fleet), p.replay(j.entries, fleet)); err != nil {
+			if err := p.overlay(j, fleet); err != nil {
+				return err
+			}
+			if err := p.replay(j.entries, fleet); err != nil {
 				return err
 			}
 		}
