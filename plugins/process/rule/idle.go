@@ -14,6 +14,10 @@ import (
 // idleEvery is how often idle partitions are looked for.
 const idleEvery = time.Second
 
+// stepLeast is the least difference of two clocks that is taken for a step: they are read one after the other, and
+// corrected while they run.
+const stepLeast = time.Second
+
 // clock detects steps of the machine's clock, by comparing it with a monotonic one.
 type clock struct {
 	wall, ran time.Duration // the two clocks at the last look
@@ -23,6 +27,7 @@ type clock struct {
 // steady tells whether the machine's clock may be used. After a step of more than most, ahead or back, it may not for
 // as long as the step was.
 func (c *clock) steady(wall, ran, most time.Duration) bool {
+	most = max(most, stepLeast)
 	if step := (wall - c.wall) - (ran - c.ran); c.wall != 0 && max(step, -step) > most {
 		c.resume = ran + max(step, -step)
 	}

@@ -176,3 +176,16 @@ func TestClock_StepsStopIdleness(t *testing.T) {
 		}
 	}
 }
+
+// Two clocks are never read at one moment: a nanosecond between them is no step, however small max_ahead is.
+func TestClock_ReadingTwoClocksIsNoStep(t *testing.T) {
+	var c clock
+	for i := range time.Duration(5) {
+		if !c.steady(100*time.Hour+i*time.Second+i*i, i*time.Second, 0) {
+			t.Errorf("at look %d it is taken for a step", i)
+		}
+	}
+	if c.steady(101*time.Hour, 5*time.Second, 0) {
+		t.Error("a step of an hour is none")
+	}
+}
