@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -447,7 +448,8 @@ func (o *output) apply(h *held, topic string, r incoming, erased *tombstone.Set)
 	}
 }
 
-// say logs an event that a rule did not count, at most one a minute of each rule and outcome.
+// say logs an event that a rule did not count, at most one a minute of each rule and outcome. It names the part of the
+// rule that failed, and no values of the event.
 func (o *output) say(h *held, m Miss, r incoming) {
 	where := fmt.Sprintf("%s/%d/%d", h.from, h.number, m.Offset)
 	if m.Offset == r.offset { // the event of r, not one that has waited
@@ -458,7 +460,9 @@ func (o *output) say(h *held, m Miss, r incoming) {
 		o.late.Note(m.Rule+" late", fmt.Sprintf("rule %s: the event at %s is late by %s", m.Rule, where,
 			time.Duration(m.By)*time.Microsecond))
 	case Failed:
-		o.late.Note(m.Rule+" failed", fmt.Sprintf("rule %s: the event at %s is not counted: %s", m.Rule, where, m.Why))
+		part, _, _ := strings.Cut(m.Why, ": ") // text of the rule: what follows may have values of the event
+		o.late.Note(m.Rule+" failed", fmt.Sprintf("rule %s: the event at %s is not counted: %s cannot be evaluated on it; "+
+			"'weir rules try' with the event says why", m.Rule, where, part))
 	case OverLimit:
 		if m.Why == "" {
 			m.Why = "it is of a key beyond those that its fleet may have"
