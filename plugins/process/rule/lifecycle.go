@@ -94,6 +94,12 @@ func erase(ctx context.Context, db *sqldb.DB, t tombstone.Target) error {
 }
 
 func eraseRows(ctx context.Context, tx *sql.Tx, dialect sqldb.Dialect, t tombstone.Target) error {
+	if dialect == sqldb.Postgres { // in the order of place.compare, as batches lock them: else the two may deadlock
+		if _, err := tx.ExecContext(ctx, `SELECT 1 FROM rule_position ORDER BY topic COLLATE "C", part
+			FOR UPDATE`); err != nil {
+			return err
+		}
+	}
 	if _, err := tx.ExecContext(ctx, `UPDATE rule_position SET version = version + 1`); err != nil {
 		return err
 	}
