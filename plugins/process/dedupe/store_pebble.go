@@ -28,6 +28,7 @@ type pebbleStore struct {
 	log      logger
 	meter    *calls.Meter // nil: none
 	now      func() time.Time
+	sweep    time.Duration // between two looks for expired claims
 	requests chan *request
 	stop     chan struct{}
 	once     sync.Once
@@ -57,6 +58,7 @@ const groupMost = 32 << 10
 func newPebble(fs vfs.FS, path string, ttl time.Duration, log logger) *pebbleStore {
 	return &pebbleStore{
 		fs: fs, path: path, ttl: ttl, log: log, now: time.Now,
+		sweep:    min(max(ttl/16, 10*time.Millisecond), time.Minute),
 		requests: make(chan *request), stop: make(chan struct{}),
 	}
 }
@@ -114,7 +116,7 @@ func (p *pebbleStore) own() {
 			p.closeErr = p.files.close()
 		}
 	}()
-	tick := time.NewTicker(min(max(p.ttl/16, 10*time.Millisecond), time.Minute))
+	tick := time.NewTicker(p.sweep)
 	defer tick.Stop()
 	for {
 		select {

@@ -152,6 +152,7 @@ func TestDedupe_ExpiredClaimsLeaveTheDisk(t *testing.T) {
 	defer s.close()
 	now := time.Now()
 	s.now = func() time.Time { return now }
+	s.sweep = ttl // the test sweeps, between two questions: else the owner may at any time
 	fill := func() {
 		for range 40 {
 			found := make([]delivery, 5000)
