@@ -100,6 +100,7 @@ func TestCold_AnErasureCountsAWindowWithALateEventOnce(t *testing.T) {
 // An erasure that dies at any step is ended by the next, and what it deletes is
 // counted once.
 func TestCold_AnErasureThatDiesIsEndedAndCountsOnce(t *testing.T) {
+	t.Parallel()
 	onEachStore(t, func(t *testing.T, fresh func() string) {
 		ctx := context.Background()
 		events := overDays(rand.New(rand.NewPCG(8, 9)), 60)

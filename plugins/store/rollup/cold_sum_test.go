@@ -127,6 +127,7 @@ func summedObjects(t *testing.T, s *Store, dir string) (summed, there int) {
 // Whatever happens to old windows - late events, rebuilds, erasures, moving again,
 // in any order - a whole fleet adds up to what its windows do.
 func TestColdSum_AnyHistoryAddsUpToItsWindows(t *testing.T) {
+	t.Parallel()
 	onEachStore(t, func(t *testing.T, fresh func() string) {
 		ctx := context.Background()
 		events, hot, tiered, dir := wideTwins(t, 1, fresh)
@@ -188,6 +189,7 @@ func TestColdSum_AnyHistoryAddsUpToItsWindows(t *testing.T) {
 // A crash at any step of moving and of moving again leaves no sum that is wrong,
 // and the next pass leaves none that nobody knows.
 func TestColdSum_ACrashAtAnyStepChangesNoSum(t *testing.T) {
+	t.Parallel()
 	events := wideOverDays(rand.New(rand.NewPCG(5, 9)), 60)
 	late := wideOverDays(rand.New(rand.NewPCG(5, 10)), 10)
 	n := 0

@@ -107,6 +107,7 @@ func twins(t *testing.T, seed uint64, fresh func() string) (events []Window, hot
 // Whatever happens to old windows after they were moved - late events, replays,
 // rebuilds, rolling, moving again - ends in what it ends in without moving.
 func TestCold_AnyHistoryAcrossTheBorderEndsInTheSameWindows(t *testing.T) {
+	t.Parallel()
 	onEachStore(t, func(t *testing.T, fresh func() string) {
 		for seed := range uint64(2) {
 			events, hot, tiered, dir := twins(t, seed, fresh)
@@ -175,6 +176,7 @@ func (c *stopping) update(ctx context.Context, fn func(tx) error) error {
 // A crash at any step of moving loses nothing, counts nothing twice, and the next
 // pass ends what was begun.
 func TestCold_ACrashAtAnyStepOfMovingChangesNoAnswer(t *testing.T) {
+	t.Parallel()
 	onEachStore(t, func(t *testing.T, fresh func() string) {
 		events := overDays(rand.New(rand.NewPCG(5, 9)), 120)
 		steps := 0

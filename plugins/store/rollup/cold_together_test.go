@@ -107,6 +107,7 @@ func (w together) target(device string) tombstone.Target {
 // Writers that die, late events, rolling, moving, retention and an erasure, all at
 // the same time, end in what one after the other ends in without moving.
 func TestCold_EverythingAtOnceEndsInTheSameWindows(t *testing.T) {
+	t.Parallel()
 	onEachStore(t, func(t *testing.T, fresh func() string) {
 		ctx, r := context.Background(), rand.New(rand.NewPCG(21, 9))
 		old, late := wideOverDays(r, 150), wideOverDays(r, 60)

@@ -122,6 +122,7 @@ func monthSize(t *testing.T, s *Store) (size, minutes, hours, days float64) {
 // The model of `weir cost` knows what a month of rollups takes, within a tenth:
 // SQLite's file, and pg_total_relation_size.
 func TestCost_AMonthOfRollupsIsAsLargeAsTheModelSays(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct{ devices, metrics, name int }{
 		{4, 4, 20}, {4, 4, 6}, {3, 40, 20}, {3, 40, 7}, // names of half the length, or twice
 	} {

@@ -122,6 +122,7 @@ func (w *process) writeSome(ctx context.Context) error {
 // Random histories, duplicated, shuffled, split into batches and delivered to
 // two writers that crash, end in the same windows as one clean pass.
 func TestRollup_AnyHistoryEndsInTheSameWindows(t *testing.T) {
+	t.Parallel()
 	onEachStore(t, func(t *testing.T, fresh func() string) {
 		for seed := range uint64(4) {
 			r := rand.New(rand.NewPCG(seed, 7))

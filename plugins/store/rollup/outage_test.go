@@ -139,6 +139,7 @@ func (g *gate) shut() {
 // While the database flaps, batches fail and are written again, some of them
 // after a commit whose answer was lost. In the end each event counts once.
 func TestRollup_FlappingPostgresCountsEachEventOnce(t *testing.T) {
+	t.Parallel()
 	base := require.Env(t, "WEIR_TEST_POSTGRES_URL")
 	direct := freshSchema(t, base)
 	u, err := url.Parse(direct)
