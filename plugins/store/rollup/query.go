@@ -11,36 +11,36 @@ import (
 // query selects rollups of one fleet.
 type query struct {
 	Fleet      string
-	Devices    []string // sorted; none means all, for a merged query
-	Metrics    []string // none means all
-	From, To   int64    // Unix seconds: windows that begin in [From, To)
+	Devices    []string // sorted; nil: all, in a merged query only
+	Metrics    []string // empty: all
+	From, To   int64    // Unix seconds; windows that begin in [From, To)
 	Resolution resolution
-	Merge      bool // one line per metric and bucket, over all devices
+	Merge      bool // one line per metric and bucket, for all devices together
 	Limit      int
-	After      position // the last line of the page before
+	After      position // the last line of the previous page
 }
 
-// position is a line in the order of results.
+// position identifies a line in the order of results.
 type position struct {
 	Device string `json:"d,omitempty"`
 	Bucket int64  `json:"b"`
 	Metric string `json:"m,omitempty"`
 }
 
-// line is one metric of one window, ready to be answered.
+// line is one line of a result: one metric of one window.
 type line struct {
 	position
 	metric  *metricRow
-	devices int // of a merged line
+	devices int // in a merged line: how many devices have the metric in this bucket
 }
 
-// scanBudget bounds how many windows one page of a merged query reads; it
-// may be passed by the devices of one bucket.
+// scanBudget is about how many windows one page of a merged query reads at most. It is checked
+// between steps, and a step reads at least one bucket of all devices, so it can be exceeded.
 const scanBudget = 100_000
 
-// run returns one page of lines, and where the next one starts (nil at the
-// end). It sees every event whose batch was acknowledged before it began, also
-// in hours and days that are not rolled yet.
+// run returns one page of lines, and the position after which the next page starts (nil at the
+// end). It sees every event whose batch was acknowledged before the call, also in hours and days
+// that are not rolled up yet.
 func (s *Store) run(ctx context.Context, q query) (out []line, next *position, err error) {
 	q.From, q.To = q.Resolution.floor(q.From), q.Resolution.floor(q.To+q.Resolution.Width-1)
 	err = s.view(ctx, span{Fleet: q.Fleet, Devices: q.Devices, From: q.From, To: q.To}, func(t tx) (err error) {
@@ -57,15 +57,15 @@ func (s *Store) run(ctx context.Context, q query) (out []line, next *position, e
 	return out, next, nil
 }
 
-// readsMost and rowsMost bound what one page of a query reads: how often, and
-// how many windows at once beyond what fills it.
+// readsMost is how many reads a query makes for one page at most. rowsMost is how many windows a
+// read may return beyond the limit of the page, and how many devices it covers at most.
 const readsMost, rowsMost = 1000, 4000
 
 var errTooManyRows = errors.New("more rows than asked for at once")
 
-// runDevices reads devices in their order. How many at once, and how much of
-// the range, follows what there is: thousands that have little are read
-// together, one that has much in parts.
+// runDevices reads devices in the order of their names. It adapts how many devices, and how much
+// of the range, one read covers: thousands of devices with few windows are read together, and a
+// device with many windows in parts of the range.
 func runDevices(ctx context.Context, t tx, q query) (out []line, next *position, err error) {
 	first, _ := slices.BinarySearch(q.Devices, q.After.Device)
 	devices := q.Devices[first:]
@@ -73,7 +73,7 @@ func runDevices(ctx context.Context, t tx, q query) (out []line, next *position,
 	if len(devices) > 0 && devices[0] == q.After.Device {
 		from = max(from, q.After.Bucket)
 	}
-	fill := int64(q.Limit+1) * q.Resolution.Width // no window is without a line: these fill the page
+	fill := int64(q.Limit+1) * q.Resolution.Width // one device has no more than Limit+1 windows in this time
 	n, part := 1, q.To-q.From
 	for reads := 0; len(devices) > 0; reads++ {
 		if reads == readsMost {
@@ -109,13 +109,14 @@ func runDevices(ctx context.Context, t tx, q query) (out []line, next *position,
 			n = min(n*2, len(devices), rowsMost)
 		}
 		if part = min(part*2, q.To-q.From); n > 1 {
-			part = q.To - q.From // of several devices, all of it
+			part = q.To - q.From // several devices are read over the whole range
 		}
 	}
 	return out, nil, nil
 }
 
-// someRows returns the windows of a span in their order, or errTooManyRows.
+// someRows returns the windows of a span in the order of results, or errTooManyRows if there are
+// more than most.
 func someRows(ctx context.Context, t tx, res resolution, s span, most int) (rows []*windowRow, err error) {
 	err = each(ctx, t, res, s, func(r *windowRow) error {
 		if len(rows) == most {
@@ -132,7 +133,7 @@ func (q *query) wants(metric string) bool {
 	return len(q.Metrics) == 0 || slices.Contains(q.Metrics, metric)
 }
 
-// before tells whether p comes before o in the order of results.
+// before reports whether p comes before o in the order of results: by device, bucket and metric.
 func (p position) before(o position) bool {
 	if c := strings.Compare(p.Device, o.Device); c != 0 {
 		return c < 0

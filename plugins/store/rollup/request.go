@@ -15,12 +15,12 @@ import (
 const (
 	defaultLimit = 1000
 	maxLimit     = 10_000
-	maxDevices   = 10_000 // a group; a URL holds some hundreds
+	maxDevices   = 10_000 // the devices of a group; a URL has room for some hundreds only
 	maxMetrics   = 100
 	defaultRange = time.Hour
 )
 
-// maxRange is how long a range each resolution may be asked for.
+// maxRange returns the longest range for which a resolution may be requested.
 func maxRange(r resolution) time.Duration {
 	switch r {
 	case byMinute:
@@ -31,7 +31,7 @@ func maxRange(r resolution) time.Duration {
 	return 20 * 366 * 24 * time.Hour
 }
 
-// autoResolution is the finest that gives a range at most 360 points.
+// autoResolution returns the finest resolution that has at most 360 points in a range, or days.
 func autoResolution(d time.Duration) resolution {
 	switch {
 	case d <= 6*time.Hour:
@@ -42,7 +42,8 @@ func autoResolution(d time.Duration) resolution {
 	return byDay
 }
 
-// parseQuery reads a request's parameters. The hash binds cursors to them.
+// parseQuery parses the parameters of a request. A cursor is valid only for requests with the same
+// hash.
 func parseQuery(r *http.Request, now time.Time) (q query, hash uint32, bad *httpx.Problem) {
 	v, bad := httpx.Parse(r, []string{"from", "to", "resolution", "merge", "limit", "cursor", "fleet"},
 		[]string{"device", "metric"})
@@ -102,7 +103,7 @@ func (q *query) setRange(v url.Values, now time.Time) *httpx.Problem {
 	if bad != nil {
 		return bad
 	}
-	length := to.Sub(from) // saturates, far beyond every bound
+	length := to.Sub(from) // at most 292 years, which is above every bound
 	switch s := v.Get("resolution"); s {
 	case byMinute.Name:
 		q.Resolution = byMinute
@@ -124,7 +125,8 @@ func (q *query) setRange(v url.Values, now time.Time) *httpx.Problem {
 	return nil
 }
 
-// resume applies the cursor.
+// resume applies the cursor, if there is one. It has the range of the first page, so that later
+// pages do not shift with the time.
 func (q *query) resume(v url.Values) (hash uint32, bad *httpx.Problem) {
 	hash = httpx.Hash(v, q.Fleet, "device", "metric", "from", "to", "resolution", "merge")
 	after, from, to, bad := httpx.Resume[position](v, hash)
@@ -138,7 +140,7 @@ func (q *query) resume(v url.Values) (hash uint32, bad *httpx.Problem) {
 	return hash, bad
 }
 
-// encodeCursor makes the opaque text from which the next page starts.
+// encodeCursor returns the opaque cursor of the page that follows p.
 func encodeCursor(p position, q query, hash uint32) string {
 	return httpx.Cursor(p, q.From, q.To, hash)
 }

@@ -9,23 +9,25 @@ import (
 	"time"
 )
 
-// rollPolicy says when hours are made from their minutes.
+// rollPolicy says when hours are computed from their minutes.
 type rollPolicy struct {
-	// Settle is how long an hour stays open after its end, or after its first
-	// event if that came later. What comes after that marks its device.
+	// Settle is how long an hour stays open after its end, or after its first row was written if
+	// that was later. An event that comes after that marks this hour of its device, which is then
+	// rolled again.
 	Settle time.Duration
-	// Refresh is how often an hour that is still open is rolled.
+	// Refresh is how often an open hour is rolled.
 	Refresh time.Duration
 }
 
-// rollChunk is how many hours of devices one transaction rolls.
+// rollChunk is how many hours, each of one device, one transaction rolls.
 const rollChunk = 200
 
-// roll brings hours and days up to date with the minutes: hours whose time has
-// come, open ones now and then, and what late events marked. Coarse windows
-// are computed anew from the finer ones and replaced, so that rolling twice,
-// or again after a crash, changes nothing. What a minute's row lacks yet marks
-// its hour when it is written. It returns how many hours of devices it rolled.
+// roll brings hours and days up to date with the minutes: hours that have to be closed, open hours
+// that were not rolled for p.Refresh, and hours of devices that late events marked. An hour or day
+// is computed from all its finer windows and replaces what was stored, so rolling twice, or again
+// after a crash, changes nothing. Events that are not in rows of minutes yet are not lost: the
+// write of their row marks the hour if it is closed by then. roll returns how many hours of
+// devices it rolled.
 func (s *Store) roll(ctx context.Context, p rollPolicy, now time.Time) (rolled int, err error) {
 	var hours []hourInfo
 	if err := s.backend.view(ctx, func(t tx) (err error) { hours, err = t.unclosed(ctx); return err }); err != nil {
@@ -67,10 +69,9 @@ func (s *Store) rollMarks(ctx context.Context, now time.Time) (rolled int, err e
 	}
 }
 
-// rolling runs fn, which rolls hours of devices, in one transaction, for which what
-// objects have of their minutes is read before. list, if any, finds which ones
-// they may be. Another process, or who moves minutes, may come in between: then it
-// is done again.
+// rolling runs fn, which rolls hours of devices, in one transaction. Before that, it reads from
+// objects the old minutes that the hours need. list, if not nil, sets *hours to those that fn will
+// probably roll. rolling runs fn again when another process or a move of minutes gets in between.
 func (s *Store) rolling(ctx context.Context, list func(tx) error, hours *[]Key, fn func(tx) error) error {
 	for attempt := 1; ; attempt++ {
 		if list != nil {
@@ -92,9 +93,9 @@ func (s *Store) rolling(ctx context.Context, list func(tx) error, hours *[]Key, 
 	}
 }
 
-// rollHour rolls all devices of an hour if it is due. While an hour closes,
-// writers already mark what they change in it, so nothing falls between the
-// reading of its minutes and the closing.
+// rollHour rolls the hour for all devices if it is due. It first sets the state of an hour that is
+// to be closed to hourClosing: from then on, writers mark what they change in it, so no event is
+// missed between reading the minutes and closing the hour.
 func (s *Store) rollHour(ctx context.Context, h hourInfo, p rollPolicy, now time.Time) (int, error) {
 	opened, rolled := time.Unix(h.OpenedAt, 0), time.Unix(h.RolledAt, 0)
 	next, end := hourOpen, time.Unix(h.Hour+byHour.Width, 0)
@@ -124,7 +125,7 @@ func (s *Store) rollHour(ctx context.Context, h hourInfo, p rollPolicy, now time
 			}
 			return s.rollKeys(ctx, t, chunk, now)
 		})
-		if err != nil || !alone { // another process rolls: it, or a later pass, does this hour
+		if err != nil || !alone { // another process rolls; it or a later pass rolls this hour
 			return 0, err
 		}
 	}
@@ -137,8 +138,8 @@ func (s *Store) setHour(ctx context.Context, hour int64, from, to hourState, rol
 	return ok, err
 }
 
-// rollKeys computes the given hours of devices from their minutes, then the
-// days that they belong to from their hours, and replaces them.
+// rollKeys computes the given hours of devices from their minutes, and then the days of these
+// hours from all their hours, and replaces the stored ones.
 func (s *Store) rollKeys(ctx context.Context, t tx, hours []Key, now time.Time) error {
 	if err := s.rollInto(ctx, t, byMinute, byHour, hours, now); err != nil {
 		return err

@@ -7,78 +7,78 @@ import (
 	"time"
 )
 
-// hourState is how far an hour is on its way into the coarser rollups.
+// hourState says whether an hour is rolled.
 type hourState int16
 
 const (
-	hourOpen    hourState = iota // its minutes still fill: rolled now and then, and when it closes
-	hourClosing                  // being rolled for good
-	hourClosed                   // rolled; a device that changes it later marks it
+	hourOpen    hourState = iota // its minutes still change; it is rolled from time to time
+	hourClosing                  // being rolled for the last time; writers mark what they change
+	hourClosed                   // rolled; writers mark what they change
 )
 
-// hourInfo is one row of rollup_hour.
+// hourInfo is a row of rollup_hour.
 type hourInfo struct {
 	Hour     int64
 	State    hourState
 	OpenedAt int64 // Unix seconds
-	RolledAt int64 // 0: never
+	RolledAt int64 // Unix seconds; 0: never
 }
 
-// roller is what making hours and days from minutes needs.
+// roller is the part of a transaction that computes hours and days from minutes.
 type roller interface {
-	// lockRoller makes this the only transaction of its kind until it ends;
-	// false when another one is at work.
+	// lockRoller makes this the only transaction that rolls, until it ends. It returns false if
+	// another transaction rolls.
 	lockRoller(ctx context.Context) (bool, error)
-	// unclosed lists the hours that are not closed.
+	// unclosed returns the hours that are not closed.
 	unclosed(ctx context.Context) ([]hourInfo, error)
-	// setHour moves an hour on, after waiting for the writers that hold it
-	// open; false when it is no longer in the state from.
+	// setHour changes the state of an hour, after waiting for transactions that keep it open. It
+	// returns false if the hour is no longer in the state from.
 	setHour(ctx context.Context, hour int64, from, to hourState, rolledAt time.Time) (bool, error)
-	// devices lists who has minutes in the hour.
+	// devices returns the hour of each device that has rows of minutes in it.
 	devices(ctx context.Context, hour int64) ([]Key, error)
-	// marks returns up to n marks, those that takeMarks would remove.
+	// marks returns up to n marks: the ones that takeMarks would take.
 	marks(ctx context.Context, n int) ([]Key, error)
-	// takeMarks removes up to n marks and returns them.
+	// takeMarks deletes up to n marks and returns them.
 	takeMarks(ctx context.Context, n int) ([]Key, error)
-	// spans reads, in any order, the rows of each key's device that begin
-	// within width seconds from its bucket.
+	// spans passes to fn, in any order, the rows of each key's device that begin within width
+	// seconds from the key's bucket.
 	spans(ctx context.Context, res resolution, keys []Key, width int64, fn func(*windowRow) error) error
-	// replace stores rows of hours or days whatever was there.
+	// replace stores rows of hours or days in place of those that are stored, if any.
 	replace(ctx context.Context, res resolution, rows []*windowRow, now time.Time) error
 }
 
-// keeper is what retention needs.
+// keeper is the part of a transaction that retention needs.
 type keeper interface {
-	// countOld counts the windows that began before the cutoff, or the ledgers
-	// that seal would drop; those of some fleets only, or of all but them.
+	// countOld counts the windows that began before the cutoff, or the ledgers that seal would
+	// drop: of the given fleets only or, if but is true, of all others. Windows that began before
+	// `from` are not counted if it is above 0.
 	countOld(ctx context.Context, what part, cutoff, from int64, fleets []string, but bool) (int64, error)
-	// drop deletes up to n windows that began before the cutoff, but not
-	// those of held fleets.
+	// drop deletes up to n windows that began before the cutoff, except those of held fleets, and
+	// returns how many.
 	drop(ctx context.Context, res resolution, cutoff int64, held []string, n int) (int64, error)
-	// seal drops the ledgers of up to n windows that began, and changed
-	// last, before the cutoff, but not those of held fleets.
+	// seal deletes the ledgers of up to n windows that began before the cutoff and were not
+	// written since, except those of held fleets, and returns how many.
 	seal(ctx context.Context, cutoff int64, held []string, n int) (int64, error)
-	// forgetHours deletes the states of closed hours before the cutoff, and
-	// the marks on them.
+	// forgetHours deletes the states of hours before the cutoff, and the marks on them.
 	forgetHours(ctx context.Context, cutoff int64) error
 }
 
-// span selects rows for a query.
+// span selects rows.
 type span struct {
 	Fleet   string
-	Devices []string // sorted; nil: all of the fleet
+	Devices []string // sorted; nil: all devices of the fleet
 	From    int64    // inclusive
 	To      int64    // exclusive
 
-	// Low and High say of which devices hours and days need be read at most, without
-	// Devices; High "": of all.
+	// Low and High are the first and the last device of which hours and days have to be read.
+	// Others may be read as well. They are used only without Devices, and if High is not "".
 	Low, High string
 }
 
-// lastDevice is after every device: names are of ASCII.
+// lastDevice sorts after every device id: these are printable ASCII.
 const lastDevice = "\x7f"
 
-// all is the span of everything, in every fleet.
+// all is the span of all windows of all fleets.
 var all = span{From: math.MinInt64, To: math.MaxInt64}
 
 func (s *span) has(k Key) bool {
@@ -92,13 +92,13 @@ func (s *span) has(k Key) bool {
 	return found
 }
 
-// reader is what queries need.
+// reader is the part of a transaction that queries need.
 type reader interface {
-	// scan reads the rows of a span, in any order.
+	// scan passes the rows of a span to fn, in any order.
 	scan(ctx context.Context, res resolution, s span, fn func(*windowRow) error) error
-	// newest reads the latest n minutes of a device, newest first.
+	// newest returns the latest n minutes of a device, newest first.
 	newest(ctx context.Context, fleet, device string, n int) ([]*windowRow, error)
-	// unsettled lists the hours that are not closed, and the closed ones
-	// that devices of the span have marked since.
+	// unsettled returns the hours of the span that are not closed, and the marks of its devices on
+	// hours of the span: rows of these hours and of their days may be outdated or missing.
 	unsettled(ctx context.Context, s span) (open []int64, marked []Key, err error)
 }

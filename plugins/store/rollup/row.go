@@ -8,53 +8,52 @@ import (
 	"weir/internal/platform/sketch"
 )
 
-// ledgerState says what a row's ledger knows.
+// ledgerState says which events of a row its ledger has.
 type ledgerState int16
 
 const (
-	ledgerComplete ledgerState = iota // every event that the row counts
-	ledgerDropped                     // nothing any more: its retention has passed
-	ledgerPartial                     // only events that came after it was dropped
+	ledgerComplete ledgerState = iota // all events that the row counts
+	ledgerDropped                     // none: retention has dropped the ledger
+	ledgerPartial                     // those that were counted after the ledger was dropped
 )
 
-// windowRow is one window as it is stored: the aggregates of each metric and the
-// ledger of the events that they count. Rows of hours and days are merged from
-// those of minutes and have no ledger.
+// windowRow is a window as stored: the aggregates of each metric, and the ledger with the ids of
+// the events that they count. Rows of hours and days are sums of minutes and have no ledger.
 type windowRow struct {
 	Key
-	Version int64 // counts writes; 0 is a row that is not stored yet
+	Version int64 // number of writes; 0: not stored yet
 	State   ledgerState
 	Ledger  []uint64     // sorted
 	Metrics []*metricRow // sorted by name
 
-	rowid  int64       // SQLite: where it probably is
-	stored ledgerState // SQLite: what the stored row says
-	quoted string      // SQLite: the JSON of the first metrics' names
-	quotes int         // how many
-	named  int         // PostgreSQL: how many metrics the stored row has
-	cold   bool        // read from an object: there is no stored row, which would be of the next version
-	spare  []metricRow // for metrics that are to come
+	rowid  int64       // SQLite: the rowid, as of the last read or write
+	stored ledgerState // SQLite: the state in the stored row
+	quoted string      // SQLite: JSON of the names of the first `quotes` metrics
+	quotes int         // SQLite: see quoted
+	named  int         // PostgreSQL: number of metrics in the stored row
+	cold   bool        // read from an object: there is no stored row, so the next version is inserted
+	spare  []metricRow // allocated, for metrics that are added later
 }
 
-// metricRow is the aggregate of one metric within a window.
+// metricRow is the aggregate of one metric of a window.
 type metricRow struct {
 	Name     string
 	Count    int64
 	Sum      sketch.Exact
 	Squares  sketch.Exact
 	Min, Max float64
-	Last     float64 // the newest reading; of two at the same time, the larger
+	Last     float64 // the newest reading; of several at the same time, the largest
 	LastAt   int64   // Unix microseconds
 	Sketch   sketch.Sketch
 }
 
-// outcome is what became of an event at the store.
+// outcome says what the store did with an event.
 type outcome int
 
 const (
 	outcomeCounted   outcome = iota
-	outcomeDuplicate         // the ledger has it
-	outcomeSealed            // replayed into a window whose ledger was dropped: only a rebuild can tell
+	outcomeDuplicate         // the ledger has it already
+	outcomeSealed            // replayed, but the window's ledger was dropped: only a rebuild can correct it
 	outcomeExpired           // older than the rollup retention
 	outcomeErased            // of a device or fleet that was erased since it was received
 	outcomes
@@ -64,8 +63,8 @@ func (o outcome) String() string {
 	return [...]string{"counted", "duplicate", "sealed", "expired", "erased"}[o]
 }
 
-// merge counts one event unless the ledger knows it. Merging the same events
-// in any order, any number of times, gives the same row.
+// merge counts an event unless the ledger has it. While the ledger is complete, merging the same
+// events in any order, any number of times, results in the same row.
 func (r *windowRow) merge(e *sample, intern func(string) string) outcome {
 	i, found := slices.BinarySearch(r.Ledger, e.id)
 	if found {
@@ -88,25 +87,26 @@ func (r *windowRow) merge(e *sample, intern func(string) string) outcome {
 	return outcomeCounted
 }
 
-// Of a device that reports every ten seconds, a window has six events, and each
+// Initial capacities: a device that reports every ten seconds has six events in a window, and each
 // of its metrics a few bins.
 const (
 	ledgerRoom = 8
 	binsRoom   = 4
 )
 
-// roomMetrics is how many metrics of a row lie in one piece of memory with its ledger.
+// roomMetrics is up to how many metrics a row shares one allocation with its ledger.
 const roomMetrics = 3
 
-// roomOf is that piece: what has pointers comes first.
+// roomOf is that allocation. The fields with pointers come first, because the garbage collector
+// scans an object up to its last pointer.
 type roomOf struct {
 	metrics [roomMetrics]*metricRow
 	spare   [roomMetrics]metricRow
 	ledger  [ledgerRoom]uint64
 }
 
-// room makes an empty row of few pieces of memory: there are a hundred thousand
-// at a time, and what collecting garbage costs is the number of their pieces.
+// room allocates the memory of an empty row in few pieces: there are some hundred thousand rows at
+// a time, and the cost of garbage collection grows with the number of objects.
 func (r *windowRow) room(metrics int) {
 	if metrics <= roomMetrics {
 		room := new(roomOf)
@@ -121,8 +121,8 @@ func (r *windowRow) room(metrics int) {
 	}
 }
 
-// metric finds the aggregate of a metric, or adds it. hint is where it
-// probably is.
+// metric returns the aggregate of a metric, and adds it if there is none. hint is the index at
+// which it probably is.
 func (r *windowRow) metric(hint int, name string, intern func(string) string) *metricRow {
 	if hint < len(r.Metrics) && r.Metrics[hint].Name == name {
 		return r.Metrics[hint]
@@ -163,8 +163,8 @@ func (m *metricRow) bounds(lo, hi, last float64, at int64) {
 	}
 }
 
-// fold adds the aggregates of another row: minutes into an hour, devices into
-// a fleet. The rows must not count the same event.
+// fold adds the aggregates of another row: of a minute to those of an hour, or of a device to
+// those of a fleet. The rows must not count the same event.
 func (r *windowRow) fold(o *windowRow) {
 	for n, from := range o.Metrics {
 		m := r.metric(n, from.Name, func(s string) string { return s })
@@ -180,13 +180,12 @@ func (r *windowRow) fold(o *windowRow) {
 	}
 }
 
-// quantile is the sketch's, which can't lie outside what was measured.
+// quantile returns an estimate by the sketch, limited to what was measured.
 func (m *metricRow) quantile(q float64) float64 {
 	return math.Min(math.Max(m.Sketch.QuantileOf(q, uint64(m.Count)), m.Min), m.Max)
 }
 
-// avg is the mean. Rounding the sum, or a sum beyond a double's range, does not
-// move it out of what was read.
+// avg returns the mean. It is limited to [Min, Max], also when the sum was rounded or overflowed.
 func (m *metricRow) avg() float64 {
 	return math.Min(math.Max(m.Sum.Hi/float64(m.Count), m.Min), m.Max)
 }

@@ -15,7 +15,7 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// resolution is the width of a window.
+// resolution is a width of windows.
 type resolution struct {
 	Name  string // 1m, 1h, 1d
 	Width int64  // seconds
@@ -31,8 +31,8 @@ var (
 
 func (r resolution) floor(bucket int64) int64 { return bucket - mod(bucket, r.Width) }
 
-// Store keeps rollups in a SQL database. It is safe for concurrent use; any
-// number of processes may write to one database.
+// Store keeps rollups in a SQL database. It is safe for concurrent use, and any number of
+// processes may write to one database.
 type Store struct {
 	backend
 	limits Limits
@@ -41,55 +41,55 @@ type Store struct {
 
 	erased atomic.Pointer[erasures]
 
-	journals bool // the backend's transactions have a journal
-	parted   bool // of which each process has a part
+	journals bool // transactions of the backend have a journal
+	parted   bool // each process has its own part of the journal
 	silent   map[string]silence
 	*memory
 }
 
 // Limits bound what a store keeps.
 type Limits struct {
-	Ledger time.Duration // a ledger, after its window last changed
-	Keep   time.Duration // a window, after its time
-	Cache  int           // rows in memory
+	Ledger time.Duration // how long a ledger is kept after the last write of its window
+	Keep   time.Duration // how long a window is kept
+	Cache  int           // how many rows are kept in memory
 
-	// WriteEvery is how long rows may lack what is in the journal, where there
-	// is one; 0 has every batch write its rows.
+	// WriteEvery is how long rows may lack events that are in the journal; with 0, every batch
+	// writes its rows.
 	WriteEvery time.Duration
 }
 
-// DefaultLimits are those of the output's fields.
+// DefaultLimits returns the defaults of the output's fields.
 func DefaultLimits() Limits {
 	return Limits{Ledger: 7 * 24 * time.Hour, Keep: 2 * 365 * 24 * time.Hour, Cache: 200_000, WriteEvery: time.Minute}
 }
 
 // backend is a kind of database.
 type backend interface {
-	// update runs fn in one transaction that commits when fn returns nil.
+	// update runs fn in one transaction, which commits if fn returns nil.
 	update(ctx context.Context, fn func(tx) error) error
-	// view runs fn in one transaction that reads.
+	// view runs fn in one read transaction.
 	view(ctx context.Context, fn func(tx) error) error
 	migrate(ctx context.Context) error
 }
 
-// tx is what a transaction can do.
+// tx is a transaction. Minutes that were moved to objects are read like rows.
 type tx interface {
 	base
-	// old is the same transaction, for who moves minutes out of the database.
+	// old returns the same transaction for code that knows about objects.
 	old() *coldTx
 }
 
-// writer is the part that merging a batch needs.
+// writer is the part of a transaction that merging a batch needs.
 type writer interface {
-	// load finds rows of minutes by their keys.
+	// load returns the rows of minutes that exist, by their keys, with their ledgers.
 	load(ctx context.Context, keys []Key) ([]*windowRow, error)
-	// lockHours returns which hours are closed, and keeps the others open
-	// until the transaction ends.
+	// lockHours returns which hours are closed or closing, and keeps the others open until the
+	// transaction ends.
 	lockHours(ctx context.Context, hours []int64, now time.Time) (closed map[int64]bool, err error)
-	// write stores rows of minutes, whose Version is the one to write. It
-	// returns errConflict if any was not stored at the version before.
+	// write stores rows of minutes. Version of each is the one to write. It returns errConflict if
+	// the version that is stored is not the one before.
 	write(ctx context.Context, rows []*windowRow, now time.Time) error
-	// mark notes hours of devices that are to be rolled again.
+	// mark marks hours of devices as to be rolled again.
 	mark(ctx context.Context, hours []Key) error
 }
 
@@ -97,10 +97,10 @@ var errConflict = errors.New("another writer changed the window")
 
 func isConflict(err error) bool { return errors.Is(err, errConflict) }
 
-// memoryKey is that of the memory beside a database.
+// memoryKey is the key under which sqldb.DB.Beside keeps the memory of a database.
 type memoryKey struct{}
 
-// Open prepares the tables of a store in db.
+// Open creates or migrates the tables in db, and returns a store on them.
 func Open(ctx context.Context, db *sqldb.DB, limits Limits) (*Store, error) {
 	s := &Store{limits: limits, db: db, cold: db.Beside(coldKey{}, func() any { return &cold{} }).(*cold)}
 	s.journals, s.memory = true, db.Beside(memoryKey{}, func() any { return newMemory() }).(*memory)
@@ -120,19 +120,19 @@ func Open(ctx context.Context, db *sqldb.DB, limits Limits) (*Store, error) {
 // that an hour or a day is never rolled from only a part of its minutes.
 func (s *Store) oldest(now time.Time) int64 { return byDay.floor(now.Add(-s.limits.Keep).Unix()) }
 
-// Result says what became of the events of a batch.
+// Result says what the store did with the events of a batch.
 type Result struct {
 	Events    [outcomes]int
-	Conflicts int // times that another writer was quicker
+	Conflicts int // how often another writer was faster, so that the batch was merged again
 }
 
-// maxAttempts bounds how often one batch is merged again after a conflict.
+// maxAttempts is how often a batch is merged at most, when other writers cause conflicts.
 const maxAttempts = 20
 
-// Add counts the events of the windows that the ledgers don't know yet. When
-// it returns nil, all of them are durable in one transaction; after an error
-// none is, or (if the connection broke at the commit) all are, which merging
-// them again finds out. Durable is what is in a row or in the journal.
+// Add counts the events of the windows that no ledger has yet. When it returns nil, they are
+// durable, in a row or in the journal, by one transaction. After an error none is or, if the
+// connection broke during the commit, all may be; adding the same windows again is right in both
+// cases.
 func (s *Store) Add(ctx context.Context, windows []*Window, now time.Time) (res Result, err error) {
 	for attempt := 1; ; attempt++ {
 		conflicts := res.Conflicts
@@ -151,7 +151,7 @@ func (s *Store) Add(ctx context.Context, windows []*Window, now time.Time) (res 
 	}
 }
 
-// addOnce tries to add windows in one transaction.
+// addOnce adds windows in one transaction, or returns an error, which may be a conflict.
 func (s *Store) addOnce(ctx context.Context, windows []*Window, now time.Time, early *early, res *Result) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -195,12 +195,12 @@ func (s *Store) addOnce(ctx context.Context, windows []*Window, now time.Time, e
 	return nil
 }
 
-// aloneAfter is how old windows are whose rows are written with the batch where
-// others read the journal: old ones come many events at a time, and may have been
-// moved.
+// aloneAfter is the age from which a window's row is written with the batch instead of being noted
+// in the journal, if the journal has parts. Events of old windows come many at a time, and these
+// windows may have been moved to objects.
 const aloneAfter = 24 * time.Hour
 
-// noteOf begins the note of a batch.
+// noteOf returns an empty note for a batch.
 func (s *Store) noteOf(windows []*Window, now time.Time) *note {
 	if !s.parted {
 		s.note.begin(0)
@@ -212,9 +212,9 @@ func (s *Store) noteOf(windows []*Window, now time.Time) *note {
 	return &s.note
 }
 
-// mergeAll merges the windows into their rows, which it reads where the cache
-// lacks them, and notes what it counts. Windows before oldest are left out. It
-// returns every row it may have changed, also with an error.
+// mergeAll merges the windows into their rows, and adds to note what it counts. It reads rows that
+// are not in the cache. Events of windows before oldest count as expired. It returns every row
+// that it may have changed, except after an error of reading, before which none is changed.
 func (s *Store) mergeAll(ctx context.Context, t tx, windows []*Window, erased *tombstone.Set, oldest int64, res *Result,
 	note *note) ([]*entry, error) {
 	s.batch++
@@ -290,14 +290,14 @@ func (s *Store) mergeAll(ctx context.Context, t tx, windows []*Window, erased *t
 	}
 	for _, e := range touched {
 		if e.row.cold && !e.unwritten {
-			s.cache.drop(e) // it can be moved on: the next batch reads it again
+			s.cache.drop(e) // it may be moved again; the next batch that needs it reads it
 		}
 	}
 	return touched, nil
 }
 
-// store writes sorted rows of minutes. It keeps the open hours among theirs
-// open until the end of the transaction, and marks those that are closed.
+// store writes sorted rows of minutes. It keeps open hours of these rows open until the
+// transaction ends, and marks the hours that are closed.
 func (s *Store) store(ctx context.Context, t tx, rows []*windowRow, now time.Time) error {
 	var hours []int64
 	for _, r := range rows {
@@ -340,7 +340,7 @@ func (k Key) compare(o Key) int {
 	return cmp.Compare(k.Bucket, o.Bucket)
 }
 
-// intern returns a copy of a name that all rows share.
+// intern returns a copy of the name that all rows share.
 func (s *Store) intern(name string) string {
 	if have, ok := s.names[name]; ok {
 		return have

@@ -9,11 +9,11 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// postgresJournal is the tables of the journal's parts: a row of rollup_writer is
-// a process that has one, and locks it while it works on it. Who takes a part over
-// deletes that row, after which the process begins another: terms come from a
-// sequence, so that none comes again. An entry is deleted with the row that it
-// belongs to, or before.
+// postgresJournalTables creates the tables of the journal. rollup_writer has a row for each
+// process that has a part of it; the process locks the row while it works on its part. A process
+// that takes over a part deletes the row, and the owner then begins a new part. Terms come from a
+// sequence, so no term is used twice. The entries of a part are deleted in the same transaction as
+// its row, or before.
 const postgresJournalTables = `
 CREATE SEQUENCE rollup_term;
 CREATE TABLE rollup_writer (
@@ -26,12 +26,12 @@ ALTER TABLE rollup_journal ALTER COLUMN body SET STORAGE EXTERNAL;
 CREATE INDEX rollup_journal_by_node ON rollup_journal (node);
 `
 
-// pgJournal is the part of a process in one transaction.
+// pgJournal is the part of one process, in one transaction.
 type pgJournal struct {
 	t      *postgresTx
 	writer string
-	batch  int64 // which one of the process this is
-	now    int64 // its term
+	batch  int64 // the number of this transaction in the part
+	now    int64 // the term of the part
 }
 
 func (t *postgresTx) journal() journal { return t.parts() }
@@ -43,18 +43,18 @@ func (t *postgresTx) parts() parted {
 	return t.part
 }
 
-// term says that this process is at work: the row is locked until the transaction
-// ends, and batches tells others that it lives.
+// term also registers that this process works: its row is locked until the transaction ends, and
+// the new value of batches shows others that it is alive. It never says that the part is empty.
 func (j *pgJournal) term(ctx context.Context) (term int64, empty bool, err error) {
 	err = j.t.QueryRow(ctx, `INSERT INTO rollup_writer AS w (id) VALUES ($1)
 		ON CONFLICT (id) DO UPDATE SET batches = w.batches + 1 RETURNING term, batches`, j.writer).Scan(&j.now, &j.batch)
 	return j.now, false, err
 }
 
-// nextTerm is the same one: no other memory is of this part.
+// nextTerm returns the same term: no other process has rows by this part in memory.
 func (j *pgJournal) nextTerm(context.Context) (int64, error) { return j.now, nil }
 
-// stored says that there may be any: other processes write rows as well.
+// stored returns the last time there is, because other processes write rows as well.
 func (j *pgJournal) stored(context.Context) (int64, error) { return math.MaxInt64, nil }
 
 func (j *pgJournal) append(ctx context.Context, entries []*entryWriter, now time.Time) (seq int64, err error) {
@@ -70,7 +70,7 @@ func (j *pgJournal) append(ctx context.Context, entries []*entryWriter, now time
 	return j.batch, err
 }
 
-// entriesAtOnce is how many entries are in memory while they are merged.
+// entriesAtOnce is how many entries are read into memory at a time.
 const entriesAtOnce = 500
 
 func (j *pgJournal) entries(ctx context.Context, fn func(body []byte, now time.Time) error) error {
@@ -107,8 +107,8 @@ func (j *pgJournal) clear(ctx context.Context, before int64) error {
 	return err
 }
 
-// nodesMost is for how many devices entries are looked up by their nodes: of more,
-// all of them are read.
+// nodesMost is up to how many devices entries are looked up by their nodes. For more devices all
+// entries are read.
 const nodesMost = 64
 
 func (j *pgJournal) meeting(ctx context.Context, of span, fn func(body []byte) error) error {
@@ -146,5 +146,6 @@ func (j *pgJournal) take(ctx context.Context, w journalWriter) (journal, bool, e
 	return &pgJournal{t: j.t, writer: w.ID}, tag.RowsAffected() == 1, nil
 }
 
-// oldestEntry is when the oldest entry was added; infinity if there is none.
+// oldestEntry is the time at which the oldest entry of all parts was added; infinity without
+// entries.
 const oldestEntry = `coalesce((SELECT to_timestamp(min(added_at)) FROM rollup_journal), 'infinity')`

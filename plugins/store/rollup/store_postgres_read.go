@@ -8,8 +8,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// rollerLock is the advisory lock of whoever rolls hours. Advisory locks are of
-// the whole database, so the schema, in which the tables are, is part of it.
+// rollerLock is the advisory lock of the transaction that rolls hours. Advisory locks belong to
+// the whole database, so a hash of the schema that has the tables is the second part of the key.
 const rollerLock = 7341128
 
 func (t *postgresTx) lockRoller(ctx context.Context) (ok bool, err error) {
@@ -60,7 +60,7 @@ func (t *postgresTx) takeMarks(ctx context.Context, n int) ([]Key, error) {
 
 const pgRowColumns = `fleet, device_id, bucket, metrics, stats, detail`
 
-// each decodes the rows of a query that selects pgRowColumns.
+// each passes the rows of a query that selects pgRowColumns to fn.
 func (t *postgresTx) each(ctx context.Context, fn func(*windowRow) error, query string, args ...any) error {
 	rows, err := t.Query(ctx, query, args...)
 	if err != nil {
@@ -109,7 +109,7 @@ func (t *postgresTx) replace(ctx context.Context, res resolution, rows []*window
 	if _, err := t.Exec(ctx, coarseStage); err != nil {
 		return err
 	}
-	if _, err := t.Exec(ctx, `DELETE FROM rollup_stage`); err != nil { // a transaction replaces hours, then days
+	if _, err := t.Exec(ctx, `DELETE FROM rollup_stage`); err != nil { // one transaction replaces hours and then days
 		return err
 	}
 	if err := t.copyInto(ctx, coarseStage, "rollup_stage", w); err != nil {
@@ -128,7 +128,7 @@ func (t *postgresTx) scan(ctx context.Context, res resolution, s span, fn func(*
 	case s.Devices != nil:
 		query, args = query+` AND device_id = ANY($4)`, append(args, s.Devices)
 	case res == byMinute:
-		query += ` AND ledger_state IN (0, 1, 2)` // lets the index by bucket serve
+		query += ` AND ledger_state IN (0, 1, 2)` // always true; with it, the index by bucket can be used
 	case s.High != "":
 		query, args = query+` AND device_id >= $4 AND device_id <= $5`, append(args, s.Low, s.High)
 	}

@@ -21,7 +21,7 @@ func (t *sqliteTx) nextTerm(ctx context.Context) (term int64, err error) {
 }
 
 func (t *sqliteTx) append(ctx context.Context, entries []*entryWriter, now time.Time) (seq int64, err error) {
-	// A note has one entry here: nobody reads parts of it.
+	// A note has one entry here: notes are divided only for a journal with parts.
 	res, err := t.tx.ExecContext(ctx, `INSERT INTO rollup_journal (added_at, body) VALUES (?, ?)`, now.Unix(),
 		entries[0].body)
 	if err != nil {
@@ -31,7 +31,7 @@ func (t *sqliteTx) append(ctx context.Context, entries []*entryWriter, now time.
 }
 
 func (t *sqliteTx) entries(ctx context.Context, fn func(body []byte, now time.Time) error) error {
-	// One at a time: what fn does uses the same connection.
+	// One row at a time, because fn uses the same connection.
 	for seq := int64(0); ; {
 		var added int64
 		var body []byte
@@ -55,8 +55,7 @@ func (t *sqliteTx) clear(ctx context.Context, before int64) error {
 	return err
 }
 
-// stored reads the ends of indexes. What objects have of a day may be any of its
-// minutes.
+// stored reads the ends of indexes. A day that has objects counts with all its minutes.
 func (t *sqliteTx) stored(ctx context.Context) (bucket int64, err error) {
 	const rows, none = `(SELECT max(bucket) FROM rollup_window_1m WHERE ledger_state = `, `-9223372036854775808`
 	err = t.tx.QueryRowContext(ctx, `SELECT max(coalesce(`+rows+`0), `+none+`), coalesce(`+rows+`1), `+none+`),

@@ -9,7 +9,7 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-func (t *sqliteTx) lockRoller(context.Context) (bool, error) { return true, nil } // it holds the only write lock
+func (t *sqliteTx) lockRoller(context.Context) (bool, error) { return true, nil } // it has the write lock
 
 func (t *sqliteTx) unclosed(ctx context.Context) ([]hourInfo, error) {
 	return sqldb.All(ctx, t.tx, func(row sqldb.Row) (h hourInfo, err error) {
@@ -55,7 +55,7 @@ func (t *sqliteTx) takeMarks(ctx context.Context, n int) ([]Key, error) {
 	return keys, err
 }
 
-// row reads what the queries below select.
+// row scans a row of a query that begins with rowColumns.
 func (t *sqliteTx) row(row sqldb.Row) (*windowRow, error) {
 	r := &windowRow{}
 	var metrics, stats, detail sql.RawBytes
@@ -113,10 +113,10 @@ func (t *sqliteTx) scan(ctx context.Context, res resolution, s span, fn func(*wi
 		for _, d := range s.Devices {
 			args = append(args, d)
 		}
-	default: // all devices: SQLite would walk through all times of the fleet
+	default: // all devices: by its primary key, SQLite would read all times of the fleet
 		table += ` INDEXED BY ` + res.table + `_by_bucket`
 		if res == byMinute {
-			where += ` AND ledger_state IN (0, 1, 2)` // the index begins with it
+			where += ` AND ledger_state IN (0, 1, 2)` // always true; the index begins with this column
 		} else if s.High != "" {
 			where, args = where+` AND device_id >= $4 AND device_id <= $5`, append(args, s.Low, s.High)
 		}

@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// each hands on every window of a resolution within a span, once. What is not
-// rolled yet it makes from finer windows. The order is unspecified.
+// each passes every window of a resolution within a span to fn, once, in any order. Windows that
+// are not rolled, or are outdated, are computed from finer ones.
 func each(ctx context.Context, t tx, res resolution, s span, fn func(*windowRow) error) error {
 	if res == byMinute {
 		return t.scan(ctx, res, s, fn)
@@ -68,7 +68,7 @@ func handOn(sums map[Key]*windowRow, fn func(*windowRow) error) error {
 	return nil
 }
 
-// eachDay makes days that hold an unsettled hour from their hours.
+// eachDay is each for days. It computes from their hours the days that have an unsettled hour.
 func eachDay(ctx context.Context, t tx, s span, open []int64, marked []Key, fn func(*windowRow) error) error {
 	stale := map[int64]bool{}
 	for _, h := range open {
@@ -91,7 +91,8 @@ func eachDay(ctx context.Context, t tx, s span, open []int64, marked []Key, fn f
 	return err
 }
 
-// eachFolded makes one window of a span from the next finer resolution.
+// eachFolded computes, for every device, the one window that the span covers from windows of the
+// next finer resolution.
 func eachFolded(ctx context.Context, t tx, res resolution, s span, fn func(*windowRow) error) error {
 	finer := byMinute
 	if res == byDay {

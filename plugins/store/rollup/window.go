@@ -7,28 +7,27 @@ import (
 	"time"
 )
 
-// Key names one window of one device. Bucket is its start in Unix seconds.
+// Key identifies a window of a device. Bucket is the start of the window in Unix seconds.
 type Key struct {
 	Fleet  string
 	Device string
 	Bucket int64
 }
 
-// Window is what a batch adds to one minute of one device. It keeps each
-// event's readings apart, because the store decides event by event which of
-// them it has already counted.
+// Window is what a batch adds to one minute of one device. It keeps the readings of each event
+// apart, because the store decides for each event whether it was counted before.
 type Window struct {
 	Key
 	events []sample
-	first  [1]sample // where events starts: most windows of a batch hold one
+	first  [1]sample // first memory of events: most windows of a batch have one event
 }
 
-// sample is one event within a window.
+// sample is one event of a window.
 type sample struct {
-	id       uint64 // ledger id, see ledgerID
+	id       uint64 // see ledgerID
 	at       int64  // Unix microseconds
-	replayed bool   // published again by a replay
-	received string // when the gate took it in, RFC 3339; only erasures ask
+	replayed bool   // the event was published again by a replay
+	received string // when the gate received it, RFC 3339; only erasures use it
 	readings []reading
 }
 
@@ -49,8 +48,8 @@ func mod(a, b int64) int64 {
 	return a
 }
 
-// ledgerID is the 8-byte id under which a ledger remembers an event. It is
-// part of the stored format: it never changes.
+// ledgerID returns the id of an event in ledgers, a hash of its UUID. It is part of the stored
+// format and must never change.
 func ledgerID(uuid [16]byte) uint64 {
 	var hi, lo uint64
 	for _, b := range uuid[:8] {
@@ -62,7 +61,7 @@ func ledgerID(uuid [16]byte) uint64 {
 	return mix(hi ^ mix(lo))
 }
 
-// mix is the finaliser of SplitMix64.
+// mix is one step of the generator SplitMix64, used as a hash function.
 func mix(x uint64) uint64 {
 	x += 0x9e3779b97f4a7c15
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
@@ -70,7 +69,7 @@ func mix(x uint64) uint64 {
 	return x ^ x>>31
 }
 
-// windowJSON is a window as people, tests and other processes see it.
+// windowJSON is the JSON form of a window.
 type windowJSON struct {
 	Fleet  string       `json:"fleet"`
 	Device string       `json:"device_id"`
@@ -86,8 +85,8 @@ type sampleJSON struct {
 	Metrics  map[string]float64 `json:"metrics"`
 }
 
-// MarshalJSON renders the window for people. On the way from the processor to
-// the store it is never called.
+// MarshalJSON is for people, tests and other processes. From the processor to the output of the
+// same process, a window stays a Go value.
 func (w *Window) MarshalJSON() ([]byte, error) {
 	out := windowJSON{Fleet: w.Fleet, Device: w.Device, Bucket: time.Unix(w.Bucket, 0).UTC(),
 		Events: make([]sampleJSON, len(w.events))}
@@ -102,7 +101,7 @@ func (w *Window) MarshalJSON() ([]byte, error) {
 	return json.Marshal(out)
 }
 
-// UnmarshalJSON reads what MarshalJSON wrote.
+// UnmarshalJSON decodes what MarshalJSON returns.
 func (w *Window) UnmarshalJSON(raw []byte) error {
 	var in windowJSON
 	if err := json.Unmarshal(raw, &in); err != nil {
