@@ -5,17 +5,16 @@ import (
 	"slices"
 )
 
-// pendingTx reads minutes as they are with what the journals of all processes have,
-// as of the transaction's moment: what a row lacks yet is merged into it as its
-// writer will, by the ledger. It is of one query, whose span everything that it
-// reads lies in.
+// pendingTx reads minutes with what the journals of all processes have, in the snapshot of the
+// transaction: events that a row lacks are merged into it by its ledger, as the process that has
+// them in its journal will do. It is for one query, which must read nothing outside the span.
 type pendingTx struct {
 	tx
 	of      span
-	windows map[Key]*Window // nil before they are read
+	windows map[Key]*Window // nil: not read yet
 }
 
-// read reads what journals have of the span.
+// read reads the windows of the span in all journals, once.
 func (t *pendingTx) read(ctx context.Context) error {
 	if t.windows != nil {
 		return nil
@@ -42,7 +41,7 @@ func (t *pendingTx) read(ctx context.Context) error {
 	return err
 }
 
-// within returns those of the windows that are wanted.
+// within returns the windows in journals for which wanted is true.
 func (t *pendingTx) within(ctx context.Context, wanted func(Key) bool) (map[Key]*Window, error) {
 	if err := t.read(ctx); err != nil || len(t.windows) == 0 {
 		return nil, err
@@ -56,8 +55,8 @@ func (t *pendingTx) within(ctx context.Context, wanted func(Key) bool) (map[Key]
 	return some, nil
 }
 
-// merged hands on rows that each hands on, with what some windows have beside
-// them. All rows of these are among them.
+// merged passes the rows that each passes on to fn, with what the windows add to them, and the
+// windows that have no row. each must pass on the rows of all these windows.
 func (t *pendingTx) merged(ctx context.Context, some map[Key]*Window, each func(func(*windowRow) error) error,
 	fn func(*windowRow) error) error {
 	var both []Key
@@ -80,7 +79,7 @@ func (t *pendingTx) merged(ctx context.Context, some map[Key]*Window, each func(
 		alone[k] = true
 	}
 	for chunk := range slices.Chunk(both, writeMost) {
-		rows, err := t.tx.load(ctx, chunk) // with their ledgers
+		rows, err := t.tx.load(ctx, chunk) // again, with their ledgers
 		if err != nil {
 			return err
 		}
@@ -101,7 +100,7 @@ func (t *pendingTx) merged(ctx context.Context, some map[Key]*Window, each func(
 	return nil
 }
 
-// complete merges into a row, read with its ledger, what it lacks.
+// complete merges into a row, which must have its ledger, what it lacks.
 func (t *pendingTx) complete(r *windowRow) {
 	if w := t.windows[r.Key]; w != nil {
 		for i := range w.events {
@@ -111,7 +110,7 @@ func (t *pendingTx) complete(r *windowRow) {
 }
 
 func (t *pendingTx) load(ctx context.Context, keys []Key) ([]*windowRow, error) {
-	if err := t.read(ctx); err != nil { // before the rows: what leaves a journal is in one
+	if err := t.read(ctx); err != nil { // before the rows: an event leaves a journal only after it is in a row
 		return nil, err
 	}
 	rows, err := t.tx.load(ctx, keys)
@@ -190,11 +189,11 @@ func (t *pendingTx) newest(ctx context.Context, fleet, device string, n int) ([]
 	return out[:min(n, len(out))], err
 }
 
-// markedMost is of how many devices an hour is computed device by device.
+// markedMost is up to how many devices an hour is computed for one by one. With more devices in
+// journals, the hour counts as open, and is computed for all.
 const markedMost = 500
 
-// unsettled adds the hours that journals have something of: no row of an hour or a
-// day has that.
+// unsettled adds the hours of which journals have events: these are in no row of an hour or day.
 func (t *pendingTx) unsettled(ctx context.Context, s span) (open []int64, marked []Key, err error) {
 	if open, marked, err = t.tx.unsettled(ctx, s); err != nil {
 		return nil, nil, err
@@ -227,7 +226,7 @@ func (t *pendingTx) unsettled(ctx context.Context, s span) (open []int64, marked
 	return open, marked, nil
 }
 
-// settledDays leaves out the days that journals have something of.
+// settledDays returns the days of which journals have no events.
 func settledDays(ctx context.Context, t tx, days []int64) ([]int64, error) {
 	p, is := t.(*pendingTx)
 	if !is || len(days) == 0 {

@@ -1,10 +1,10 @@
-// Package rollup counts every event once, in the one-minute window of its
-// device, and makes hours and days from the minutes. The processor `rollup`
-// turns a batch of events into windows; the output `rollup_store` merges those
-// into a SQL database, each event at most once; Handler answers queries.
+// Package rollup counts every event once, in the one-minute window of its device, and computes
+// hours and days from the minutes. The processor `rollup` turns a batch of events into windows;
+// the output `rollup_store` merges these into a SQL database, each event at most once; Handler
+// answers queries.
 //
-// What a crash leaves: nothing of a batch, or all of it. Its records are read
-// again, and the ledger in each row knows which events it has counted.
+// A crash leaves either nothing of a batch or all of it. The records are read from the log again,
+// and the ledger in each row has the ids of the events that it has counted.
 package rollup
 
 import (
@@ -54,7 +54,7 @@ output:
 `)
 }
 
-// Reasons for which something is left out.
+// Reasons for which a message or a reading is left out.
 const (
 	skipDuplicate     = "duplicate"
 	skipNotTargeted   = "not_targeted"
@@ -78,14 +78,13 @@ func newProcessor(parsed *service.ParsedConfig, res *service.Resources) (service
 		skipInvalid)}, nil
 }
 
-// tally counts what a batch leaves out.
+// tally counts what a batch leaves out, by reason.
 type tally struct {
 	duplicate, notTargeted, unknownMetric, errored, invalid int
 }
 
-// ProcessBatch returns the windows of the batch. If there are none it returns
-// no batch, and the engine acknowledges the messages: nothing of them is to be
-// stored.
+// ProcessBatch returns the windows of the batch. If there are none it returns no batch, and the
+// engine acknowledges the messages, of which nothing is to be stored.
 func (p *processor) ProcessBatch(_ context.Context, batch service.MessageBatch) ([]service.MessageBatch, error) {
 	var t tally
 	c := NewCollector(len(batch))
@@ -107,7 +106,7 @@ func (p *processor) ProcessBatch(_ context.Context, batch service.MessageBatch) 
 		out[i] = service.NewMessage(nil)
 		out[i].SetStructuredMut(w)
 	}
-	if traces := p.trace.ParentsOf(batch); traces != nil { // the store takes the windows as one batch
+	if traces := p.trace.ParentsOf(batch); traces != nil { // the store takes all windows in one batch
 		out[0].MetaSetMut(trace.Header, traces)
 	}
 	return []service.MessageBatch{out}, nil

@@ -6,12 +6,12 @@ import (
 	"slices"
 )
 
-// merged adds up windows of a fleet's devices.
+// merged sums windows of the devices of a fleet.
 type merged struct {
 	q       *query
-	rows    map[int64]*windowRow // by bucket
+	rows    map[int64]*windowRow // the sums, by bucket
 	devices map[position]int
-	read    int // what it took, in windows
+	read    int // cost of reading so far, in windows
 }
 
 func newMerged(q *query) *merged {
@@ -37,15 +37,14 @@ func (m *merged) add(r *windowRow) error {
 	return nil
 }
 
-// addSum adds what several devices add up to.
+// addSum adds a sum over several devices.
 func (m *merged) addSum(l sumLine) {
 	m.read++
 	m.row(l.bucket).fold(&windowRow{Metrics: []*metricRow{l.metric}})
 	m.devices[position{Bucket: l.bucket, Metric: l.metric.Name}] += l.devices
 }
 
-// lines appends the lines that are asked for; full is true when there are more than
-// fill the page.
+// lines appends the lines that are asked for. full is true if there are more than fit on the page.
 func (m *merged) lines(out []line) (_ []line, full bool) {
 	buckets := make([]int64, 0, len(m.rows))
 	for b := range m.rows {
@@ -67,8 +66,8 @@ func (m *merged) lines(out []line) (_ []line, full bool) {
 	return out, false
 }
 
-// runMerged reads some buckets at a time, as many as follow from what the last ones
-// took. Of days whose minutes lie by day, see runOld.
+// runMerged reads some buckets at a time; how many depends on how many windows the last ones had.
+// Old days, whose minutes are in objects, are read by runOld.
 func runMerged(ctx context.Context, t tx, q query) (out []line, next *position, err error) {
 	from := max(q.From, q.After.Bucket)
 	read, step := 0, int64(8)
@@ -94,7 +93,7 @@ func runMerged(ctx context.Context, t tx, q query) (out []line, next *position, 
 		switch {
 		case !slices.Contains(old, day):
 			err = each(ctx, t, q.Resolution, span{Fleet: q.Fleet, Devices: q.Devices, From: from, To: to}, m.add)
-		case q.Devices != nil: // a day is read at once
+		case q.Devices != nil: // read the rest of the day at once
 			to = min(day+byDay.Width, q.To)
 			err = each(ctx, t, q.Resolution, span{Fleet: q.Fleet, Devices: q.Devices, From: from, To: to}, m.add)
 		default:
@@ -116,17 +115,17 @@ func runMerged(ctx context.Context, t tx, q query) (out []line, next *position, 
 	return out, nil, nil
 }
 
-// sumReads is what reading the sums of one object takes, in windows, beside their
-// lines.
+// sumReads is the cost, in windows, of reading the sums of an object, in addition to their lines.
 const sumReads = 200
 
-// metricsOfPage is how many metrics a fleet is thought to have.
+// metricsOfPage is how many metrics a fleet is assumed to have if the query names none.
 const metricsOfPage = 4
 
-// runOld adds up a fleet's windows of an old day from some time on, up to where it
-// says: as many buckets as fill the page, of which some are filled. Objects are
-// read by their sums, but those that have a row beside them, or no sums, as a whole,
-// and then all of the day is read at once.
+// runOld sums a fleet's windows of an old day that begin in [from, to), and returns to, which is
+// at most end: about as many buckets as fill the page, of which `filled` lines are filled. Of most
+// objects it reads only the sums. Objects without sums, and those that have rows beside them, are
+// read completely; if there are objects without sums and minutes are asked for, it reads up to
+// end.
 func runOld(ctx context.Context, t tx, q query, from, end int64, filled int) (*merged, int64, error) {
 	objects, err := t.old().objects(ctx, byDay.floor(from), byDay.floor(from)+1, owners{Fleet: q.Fleet})
 	if err != nil {
@@ -158,8 +157,8 @@ func runOld(ctx context.Context, t tx, q query, from, end int64, filled int) (*m
 	}
 }
 
-// addUp adds up a fleet's windows that begin in [from, to), of one old day; it
-// returns errTooManyRows when more than most of its minutes are rows.
+// addUp adds to m a fleet's windows of one old day that begin in [from, to). It returns
+// errTooManyRows if more than most of its minutes are rows; a negative most is no bound.
 func (t *coldTx) addUp(ctx context.Context, m *merged, from, to int64, most int, objects []coldObject) error {
 	var rows []*windowRow
 	if err := t.base.scan(ctx, byMinute, span{Fleet: m.q.Fleet, From: from, To: to}, func(r *windowRow) error {
@@ -210,8 +209,8 @@ func (t *coldTx) addUp(ctx context.Context, m *merged, from, to int64, most int,
 	})
 }
 
-// addHours adds the hours of devices that some objects may have, and of those whose
-// minutes are rows: hours are never moved.
+// addHours adds the hours of the devices that may be in the objects, and of those whose minutes
+// are rows. Hours are never moved to objects.
 func (t *coldTx) addHours(ctx context.Context, m *merged, from, to int64, rows []*windowRow,
 	objects []coldObject) error {
 	if len(rows)+len(objects) == 0 {
@@ -246,8 +245,8 @@ func (t *coldTx) addHours(ctx context.Context, m *merged, from, to int64, rows [
 	})
 }
 
-// objectOf is the one that may have an owner's windows, of those of a day in their
-// order; -1 when none has.
+// objectOf returns the index of the object that may have an owner's windows, among the objects of
+// one day in their order; -1 if there is none.
 func objectOf(objects []coldObject, of owner) int {
 	i, _ := slices.BinarySearchFunc(objects, of, func(o coldObject, p owner) int { return o.High.compare(p) })
 	if i < len(objects) && objects[i].has(of) {

@@ -7,26 +7,24 @@ import (
 	"time"
 )
 
-// replaceChunk bounds the rows that one transaction of Replace writes, while
-// other writers wait.
+// replaceChunk is how many rows one transaction of Replace writes at most, because other writers
+// wait for it.
 const replaceChunk = 1000
 
-// Replaced says what a rebuild did.
+// Replaced says what Replace did.
 type Replaced struct {
 	Windows int
-	// Behind lists windows that were left as they are, because they count
-	// events that the rebuild did not see: those are still on their way into
-	// the raw store. Rebuild them again later.
+	// Behind lists windows that were not changed, because they count events that the rebuild did
+	// not see: these are still on their way to the raw store. They have to be rebuilt later.
 	Behind []Key
 }
 
-// Replace puts whole windows, each made of all the events that the raw store
-// has for it, in the place of what was counted before, whatever that was. It
-// corrects windows whose ledger was dropped, and backfills metrics. Windows
-// that are not given stay as they are. Hours and days follow at the next roll.
+// Replace replaces what windows count. Each given window must have all events that the raw store
+// has for it. This corrects windows whose ledger was dropped, and fills in metrics. Windows that
+// are not given are not changed. Hours and days are updated when they are rolled next.
 //
-// It is safe beside writers: they notice the new version, and merge anew.
-// After an error some of the windows may be replaced; run it again.
+// Other processes may write at the same time: they notice the new version of a row and merge
+// again. After an error some of the windows may be replaced; Replace can be run again.
 func (s *Store) Replace(ctx context.Context, windows []*Window, now time.Time) (out Replaced, err error) {
 	oldest := s.oldest(now)
 	windows = slices.DeleteFunc(slices.Clone(windows), func(w *Window) bool { return w.Bucket < oldest })
@@ -87,7 +85,7 @@ func (s *Store) replaceChunk(ctx context.Context, t tx, windows []*Window, keys 
 			row.merge(&w.events[i], func(s string) string { return s })
 		}
 		if len(row.Ledger) == 0 {
-			continue // erased, every one of them
+			continue // all its events were erased
 		}
 		if old := have[w.Key]; old != nil {
 			if !containsAll(row.Ledger, old.Ledger) {
@@ -105,7 +103,7 @@ func (s *Store) replaceChunk(ctx context.Context, t tx, windows []*Window, keys 
 	return out, s.store(ctx, t, rows, now)
 }
 
-// spanOf is a span that has all of some sorted keys.
+// spanOf returns a span that contains all of some sorted keys.
 func spanOf(keys []Key) span {
 	s := span{Fleet: keys[0].Fleet, From: keys[0].Bucket, To: keys[0].Bucket + 1}
 	for _, k := range keys {
@@ -120,7 +118,7 @@ func spanOf(keys []Key) span {
 	return s
 }
 
-// containsAll tells whether a sorted slice holds every element of another.
+// containsAll reports whether a sorted slice contains all elements of another.
 func containsAll(all, some []uint64) bool {
 	i := 0
 	for _, id := range some {

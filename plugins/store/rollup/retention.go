@@ -9,22 +9,23 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// part is a kind of what retention removes.
+// part is a kind of data that retention removes.
 type part string
 
-// The parts; those of windows are the resolutions' names.
+// The part for ledgers. The parts for windows have the names of their resolutions.
 const ledgers part = "ledgers"
 
-// retained says what a retention pass removed, or would.
+// retained says what a retention pass removed or, in a dry run, would remove.
 type retained struct {
 	Minutes, Hours, Days expire.Removed
-	Ledgers              expire.Removed // of windows that stay
+	Ledgers              expire.Removed // ledgers of windows that are kept
 }
 
-// dropChunk and sealChunk bound transactions, which other writers wait for.
+// dropChunk and sealChunk are how many rows one transaction changes at most, because other writers
+// wait for it.
 const dropChunk, sealChunk = 2000, 2000
 
-// expireRows is retain on a database of rollups.
+// expireRows opens the rollups in a database and runs retain.
 func expireRows(ctx context.Context, db *sqldb.DB, p expire.Pass, rollups, ledgers time.Duration) (retained, error) {
 	s, err := Open(ctx, db, Limits{Keep: rollups, Ledger: ledgers, Cache: 1})
 	if err != nil {
@@ -33,9 +34,9 @@ func expireRows(ctx context.Context, db *sqldb.DB, p expire.Pass, rollups, ledge
 	return s.retain(ctx, p)
 }
 
-// retain deletes what the limits no longer keep: ledgers of windows that have
-// not changed for long, and windows that are too old; a limit of zero keeps all.
-// What is of a held fleet stays. It may be stopped anywhere and run again.
+// retain deletes windows that are too old, and ledgers of windows that have not changed for long;
+// a limit of zero keeps all. Data of held fleets is kept. It may be stopped at any time and run
+// again.
 func (s *Store) retain(ctx context.Context, p expire.Pass) (out retained, err error) {
 	oldest := s.oldest(p.Now)
 	if !p.DryRun {
@@ -59,7 +60,7 @@ func (s *Store) retain(ctx context.Context, p expire.Pass) (out retained, err er
 		}
 	}
 	if held, err := p.Fleets(ctx); err != nil || p.DryRun || len(held) > 0 || s.limits.Keep <= 0 {
-		return out, err // the hours of held windows are theirs
+		return out, err // with holds, states of hours and marks stay with the windows that are kept
 	}
 	err = s.alter(ctx, func(t tx) error { return t.forgetHours(ctx, oldest) })
 	if err != nil {
@@ -68,8 +69,8 @@ func (s *Store) retain(ctx context.Context, p expire.Pass) (out retained, err er
 	return out, nil
 }
 
-// leftAfter is how old an entry of a journal is that nobody will write: ledgers are
-// not dropped before it is.
+// leftAfter is the age from which entries of journals are written to rows before a pass: the
+// oldest entry keeps later ledgers from being dropped.
 const leftAfter = time.Hour
 
 func (s *Store) foldLeft(ctx context.Context, now time.Time) error {
@@ -92,7 +93,7 @@ func (s *Store) dropOld(ctx context.Context, res resolution, p expire.Pass, cuto
 	if err := s.foresee(ctx, part(res.Name), p, cutoff, 0, removed); err != nil {
 		return err
 	}
-	if res == byMinute { // before the rows that are newer than what an object has
+	if res == byMinute { // before the rows, or an old version of a window in an object would count again
 		if err := s.dropObjects(ctx, p, cutoff, removed); err != nil {
 			return err
 		}
@@ -127,7 +128,7 @@ func (s *Store) dropOld(ctx context.Context, res resolution, p expire.Pass, cuto
 func (s *Store) dropLedgers(ctx context.Context, p expire.Pass, cutoff int64, removed *expire.Removed) error {
 	from := int64(0)
 	if s.limits.Keep > 0 {
-		from = s.oldest(p.Now) // older windows go with their ledgers
+		from = s.oldest(p.Now) // older windows are deleted with their ledgers
 	}
 	if err := s.foresee(ctx, ledgers, p, cutoff, from, removed); err != nil || p.DryRun {
 		return err
@@ -137,8 +138,8 @@ func (s *Store) dropLedgers(ctx context.Context, p expire.Pass, cutoff int64, re
 	})
 }
 
-// foresee counts what holds keep, and, in a dry run, what would go; of that, only
-// what is of windows from a time on.
+// foresee counts what is kept because of holds and, in a dry run, what would be removed; of that,
+// only what belongs to windows that began at `from` or later.
 func (s *Store) foresee(ctx context.Context, what part, p expire.Pass, cutoff, from int64,
 	removed *expire.Removed) error {
 	held, err := p.Fleets(ctx)
@@ -158,8 +159,8 @@ func (s *Store) foresee(ctx context.Context, what part, p expire.Pass, cutoff, f
 	})
 }
 
-// inChunks deletes in transactions of up to n rows, and asks for holds before
-// each.
+// inChunks calls some in one transaction after the other, until it removes less than chunk rows.
+// It asks for the held fleets before each.
 func (s *Store) inChunks(ctx context.Context, p expire.Pass, chunk int64, removed *expire.Removed,
 	some func(tx, []string) (int64, error)) error {
 	for {

@@ -5,15 +5,16 @@ import (
 	"fmt"
 )
 
-// The conditions of what is old. The index of minutes begins with the state of
-// the ledger, and has the fleet last: counting reads nothing else.
+// Conditions for old rows. The index of minutes begins with the state of the ledger and ends with
+// the fleet, so counting reads only the index, except for ledgers.
 const (
 	oldWindows = `bucket < $1`
 	oldMinutes = `ledger_state IN (0, 1, 2) AND bucket < $1`
 	oldLedgers = `ledger_state IN (0, 2) AND bucket < $1 AND updated_at < $1` // complete, partial
 )
 
-// old returns the table and the condition of a part.
+// old returns the table that has a part, and the condition for rows of which it is old; $1 is the
+// cutoff.
 func (w part) old() (table, where string) {
 	switch w {
 	case ledgers:
@@ -26,7 +27,8 @@ func (w part) old() (table, where string) {
 	return byDay.table, oldWindows
 }
 
-// fleetsIn is a condition of rows of some fleets, or of all others, in SQLite.
+// fleetsIn returns an SQLite condition for rows of the fleets or, if but is true, of all others,
+// and args with its parameters appended. Without fleets it is true for all rows.
 func fleetsIn(fleets []string, but bool, args []any) (string, []any) {
 	if len(fleets) == 0 {
 		return ``, args
@@ -77,7 +79,7 @@ func (t *sqliteTx) changed(ctx context.Context, query string, args []any) (int64
 	return res.RowsAffected()
 }
 
-// fleetsAny is fleetsIn of PostgreSQL: $2 are the fleets.
+// fleetsAny is fleetsIn for PostgreSQL; the fleets are $2.
 func fleetsAny(but bool) string {
 	if but {
 		return ` AND fleet <> ALL($2::text[])`
@@ -85,7 +87,7 @@ func fleetsAny(but bool) string {
 	return ` AND fleet = ANY($2::text[])`
 }
 
-// texts is an array that is not null, which no fleet would be compared with.
+// texts returns list, but never nil, which would be NULL: no fleet would be unequal to it.
 func texts(list []string) []string {
 	if list == nil {
 		return []string{}
@@ -112,7 +114,7 @@ func (t *postgresTx) drop(ctx context.Context, res resolution, cutoff int64, hel
 }
 
 func (t *postgresTx) seal(ctx context.Context, cutoff int64, held []string, n int) (int64, error) {
-	// The join is to look up n rows by their key, whatever the planner thinks.
+	// Make the planner look up the n rows by their key.
 	if _, err := t.Exec(ctx, `SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off`); err != nil {
 		return 0, err
 	}

@@ -185,7 +185,7 @@ func (m *metricRow) quantile(q float64) float64 {
 	return math.Min(math.Max(m.Sketch.QuantileOf(q, uint64(m.Count)), m.Min), m.Max)
 }
 
-// avg returns the mean. It is limited to [Min, Max], also when the sum was rounded or overflowed.
+// avg returns the mean. It is limited to [Min, Max], also when the sum was rounded or saturated.
 func (m *metricRow) avg() float64 {
 	return math.Min(math.Max(m.Sum.Hi/float64(m.Count), m.Min), m.Max)
 }

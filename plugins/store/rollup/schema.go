@@ -2,15 +2,15 @@ package rollup
 
 import "weir/internal/platform/sqldb"
 
-// migrations are the tables of this room. The columns are described in
-// FORMAT.md. Steps are only ever appended.
+// migrations returns the migrations of the tables of rollups, whose columns FORMAT.md describes.
+// Steps are only ever appended.
 func migrations() []sqldb.Migration {
 	return []sqldb.Migration{
 		{SQLite: sqliteTables, Postgres: postgresTables},
 		{SQLite: sqliteJournal, Postgres: `SELECT 1`},
 		{SQLite: `DROP VIEW rollup_1m; DROP VIEW rollup_1h; DROP VIEW rollup_1d; ` +
 			sqliteView1m + sqliteView1h + sqliteView1d,
-			Postgres: postgresViews}, // their avg lies between min and max
+			Postgres: postgresViews}, // now avg is always between min and max
 		{SQLite: sqliteCold, Postgres: postgresCold},
 		{SQLite: coldSums, Postgres: coldSums},
 		{SQLite: `SELECT 1`, Postgres: postgresJournalTables},
@@ -47,7 +47,7 @@ CREATE TABLE rollup_mark (
 	PRIMARY KEY (fleet, device_id, hour)) WITHOUT ROWID;
 ` + sqliteView1m + sqliteView1h + sqliteView1d
 
-// One line per metric, for people and dashboards.
+// The views have one line per metric, for people and dashboards.
 const (
 	sqliteView1m = `CREATE VIEW rollup_1m AS ` + sqliteViewOf + `rollup_window_1m` + sqliteViewEnd
 	sqliteView1h = `CREATE VIEW rollup_1h AS ` + sqliteViewOf + `rollup_window_1h` + sqliteViewEnd

@@ -1,11 +1,10 @@
 package rollup
 
-// postgresTables makes hypertables where TimescaleDB is installed in the
-// database, else tables partitioned by time, whose partitions are made as they
-// are needed. A row is rewritten a few times while its minute lasts. Half of a
-// page is left free for that, so that the new version lies beside the old one
-// and no index is touched (none holds a column that merging changes): measured,
-// the fastest, and the smallest table until a vacuum.
+// postgresTables creates hypertables if TimescaleDB is installed in the database, else tables that
+// are partitioned by time, whose partitions are created when they are needed. A row is rewritten a
+// few times within its minute. Half of each page is left free for that, so that the new version is
+// on the same page and no index is updated (no index has a column that merging changes). That was
+// the fastest in measurements, and the smallest table until a vacuum.
 const postgresTables = `
 CREATE FUNCTION rollup_make_table(name text, columns text, width interval) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
@@ -38,7 +37,7 @@ CREATE TABLE rollup_mark (
 	PRIMARY KEY (fleet, device_id, hour));
 ` + postgresViews
 
-// One line per metric, for people and dashboards.
+// The views have one line per metric, for people and dashboards.
 const (
 	postgresViews = postgresView1m + postgresView1h + postgresView1d
 

@@ -16,16 +16,17 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// postgres keeps rollups in PostgreSQL, with or without TimescaleDB.
+// postgres keeps rollups in PostgreSQL, with or without TimescaleDB. It is safe for concurrent
+// use.
 type postgres struct {
 	db      *sqldb.DB
 	cold    *cold
-	writer  string    // whose part of the journal it writes
+	writer  string    // the id of this process's part of the journal
 	writers sync.Pool // of *copyWriter
 
 	mu         sync.Mutex
-	native     bool            // partitions are ours to make
-	partitions map[string]bool // known to be there
+	native     bool            // tables have native partitions, which prepare creates
+	partitions map[string]bool // names of partitions that exist
 }
 
 func newPostgres(db *sqldb.DB, c *cold, writer string) *postgres {
@@ -92,13 +93,13 @@ func (p *postgres) view(ctx context.Context, fn func(tx) error) error {
 type postgresTx struct {
 	p *postgres
 	pgx.Tx
-	reads bool // it sees one moment, and changes nothing
+	reads bool // a read-only transaction with one snapshot
 	part  *pgJournal
 }
 
 func at(seconds int64) time.Time { return time.Unix(seconds, 0) }
 
-// columns turns keys into parameters for unnest.
+// columns returns the keys as three parameters for unnest.
 func columns(keys []Key) (fleets, devices []string, buckets []time.Time) {
 	fleets, devices, buckets = make([]string, len(keys)), make([]string, len(keys)), make([]time.Time, len(keys))
 	for i, k := range keys {
@@ -136,8 +137,8 @@ func (t *postgresTx) load(ctx context.Context, keys []Key) (out []*windowRow, er
 	return out, rows.Err()
 }
 
-// stage is a table of the connection that rows are copied into, and moved from
-// by one statement.
+// Temporary tables of a connection. Rows are copied into them, and from there written to their
+// table by one statement.
 const (
 	minuteStage = `CREATE TEMP TABLE IF NOT EXISTS rollup_stage_1m (fleet text, device_id text, bucket timestamptz, updated_at timestamptz,
 		metrics text[], stats float8[], detail bytea, version bigint, ledger_state smallint, ledger bytea) ON COMMIT DELETE ROWS`
@@ -155,12 +156,13 @@ func (t *postgresTx) copyInto(ctx context.Context, stage, table string, w *copyW
 func (t *postgresTx) copy(ctx context.Context, table string, w *copyWriter) error {
 	err := sqldb.CopyIn(ctx, t.Tx, bytes.NewReader(w.b), `COPY `+table+` FROM STDIN BINARY`)
 	if err != nil {
-		w.b = nil // the driver does not wait for what reads it when a connection ends
+		w.b = nil // after an error, a goroutine of the driver may still read it
 	}
 	return err
 }
 
-// write copies new rows where they belong, and stages those that change.
+// write copies new rows into the table. It copies changed rows into a temporary table, from which
+// one statement updates them.
 func (t *postgresTx) write(ctx context.Context, rows []*windowRow, now time.Time) error {
 	if err := t.p.prepare(ctx, byMinute, rows); err != nil {
 		return err
@@ -191,20 +193,19 @@ func (t *postgresTx) write(ctx context.Context, rows []*windowRow, now time.Time
 		FROM rollup_stage_1m s WHERE w.fleet = s.fleet AND w.device_id = s.device_id AND w.bucket = s.bucket AND w.version = s.version - 1`)
 }
 
-// appeared notes that windows which were read from objects have a row now.
+// appeared notes that windows which were read from objects have rows now.
 func appeared(rows []*windowRow) {
 	for _, r := range rows {
 		r.cold = false
 	}
 }
 
-// minuteColumns are in the order in which copyWriter.minute has them.
+// minuteColumns are the columns in the order in which copyWriter.minute writes them.
 const minuteColumns = `fleet, device_id, bucket, updated_at, metrics, stats, detail, version, ledger_state, ledger`
 
-// move runs a statement that must write n rows.
+// move runs a statement that must write n rows; otherwise it returns errConflict.
 func (t *postgresTx) move(ctx context.Context, n int, statement string) error {
-	// Each row is to be looked up by its key, whatever the planner thinks of a
-	// table that it has no statistics of.
+	// Make the planner look up each row by its key: it has no statistics of the temporary table.
 	if _, err := t.Exec(ctx, `SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off`); err != nil {
 		return err
 	}
@@ -244,8 +245,8 @@ func (t *postgresTx) lockHours(ctx context.Context, hours []int64, now time.Time
 	}
 }
 
-// mark updates a mark that is there, so that a roller which is about to take
-// it waits for this transaction, and then sees what it wrote.
+// mark also updates marks that exist: a transaction that is about to take one waits for this
+// transaction, and then sees what it wrote.
 func (t *postgresTx) mark(ctx context.Context, hours []Key) error {
 	fleets, devices, buckets := columns(hours)
 	_, err := t.Exec(ctx, `INSERT INTO rollup_mark (fleet, device_id, hour) SELECT * FROM unnest($1::text[], $2::text[], $3::timestamptz[])

@@ -15,8 +15,8 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// sqlite keeps rollups in one file. Its write transactions take the lock when
-// they begin, so that what they read can't change before they write.
+// sqlite keeps rollups in one file. Its write transactions take the lock when they begin, so what
+// they have read does not change before they write.
 type sqlite struct {
 	db   *sqldb.DB
 	cold *cold
@@ -29,7 +29,7 @@ func (s *sqlite) update(ctx context.Context, fn func(tx) error) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = t.Rollback() }() // after a commit it does nothing
+	defer func() { _ = t.Rollback() }() // no effect after a commit
 	if err := fn(s.cold.over(&sqliteTx{tx: t})); err != nil {
 		return err
 	}
@@ -49,15 +49,15 @@ type sqliteTx struct {
 	tx    *sql.Tx
 	buf   []byte
 	stats []float64
-	names map[string]string // the JSON of metric names, by themselves
+	names map[string]string // JSON of lists of metric names, by the names joined by zero bytes
 }
 
-// unwatched is a context for the statement of one row: the driver starts a
-// goroutine for every statement that could be cancelled, which costs more than
-// the row. Between rows the loops look at the context themselves.
+// unwatched returns a context for the statement of one row that cannot be cancelled: the driver
+// starts a goroutine for every statement that can, which costs more than the row. Loops check the
+// context between rows.
 func unwatched(ctx context.Context) context.Context { return context.WithoutCancel(ctx) }
 
-// each runs a query for every key and hands its rows on.
+// each runs a query for every key and passes its rows to scan.
 func (t *sqliteTx) each(ctx context.Context, query string, keys []Key, args func(Key) []any,
 	scan func(Key, *sql.Rows) error) error {
 	stmt, err := t.tx.PrepareContext(ctx, query)
@@ -115,7 +115,7 @@ func (t *sqliteTx) decode(r *windowRow, metrics, stats, detail, ledger []byte) e
 	return r.decode(names, t.stats, detail, ledger)
 }
 
-// parseNumbers reads a JSON array of numbers.
+// parseNumbers parses a JSON array of numbers, without spaces, and appends them to out.
 func parseNumbers(out []float64, b []byte) ([]float64, error) {
 	if len(b) < 2 || b[0] != '[' || b[len(b)-1] != ']' {
 		return nil, errCorrupt
@@ -132,7 +132,8 @@ func parseNumbers(out []float64, b []byte) ([]float64, error) {
 	return out, nil
 }
 
-// columns renders a row's metrics and stats as JSON, and its detail.
+// columns returns the values of the columns metrics, stats and detail. detail is valid until t is
+// used again.
 func (t *sqliteTx) columns(r *windowRow) (metrics, stats string, detail []byte, err error) {
 	metrics, err = t.quoted(r)
 	if err != nil {
@@ -152,9 +153,8 @@ func (t *sqliteTx) columns(r *windowRow) (metrics, stats string, detail []byte, 
 	return metrics, stats, t.buf, nil
 }
 
-// appendNumber appends the JSON of a number: what parses to the same double.
-// Most readings have few decimals; those are cheaper to find than the shortest
-// digits of any double are.
+// appendNumber appends a number as JSON that parses to the same double. Most readings have few
+// decimals, which are cheaper to find than the shortest digits of an arbitrary double.
 func appendNumber(b []byte, v float64) []byte {
 	const scale, decimals = 10_000, 4
 	n := math.Round(v * scale)
@@ -180,8 +180,8 @@ func appendNumber(b []byte, v float64) []byte {
 	return append(b, digits[:end]...)
 }
 
-// quoted renders the names of a row's metrics, which most rows have in common.
-// A row's metrics change by growing.
+// quoted returns the metric names of a row as JSON. The row keeps the result, which stays valid
+// while it has as many metrics, because these only grow.
 func (t *sqliteTx) quoted(r *windowRow) (string, error) {
 	if r.quotes == len(r.Metrics) && r.quoted != "" {
 		return r.quoted, nil
@@ -194,7 +194,7 @@ func (t *sqliteTx) quoted(r *windowRow) (string, error) {
 func (t *sqliteTx) quote(r *windowRow) (string, error) {
 	t.buf = t.buf[:0]
 	for _, m := range r.Metrics {
-		t.buf = append(append(t.buf, m.Name...), 0) // no name has a zero byte
+		t.buf = append(append(t.buf, m.Name...), 0) // see storable
 	}
 	if have, ok := t.names[string(t.buf)]; ok {
 		return have, nil
@@ -214,8 +214,8 @@ func (t *sqliteTx) quote(r *windowRow) (string, error) {
 	return string(quoted), nil
 }
 
-// write finds rows by their rowid, which spares a walk down the index of the
-// key, and leaves ledger_state alone where it stays, which spares the other.
+// write finds rows by their rowid, without a search in the index of the key. It sets ledger_state
+// only if it changes, so the other index is not updated.
 func (t *sqliteTx) write(ctx context.Context, rows []*windowRow, now time.Time) error {
 	stmts, err := t.prepare(ctx, `INSERT INTO rollup_window_1m
 		(metrics, stats, detail, ledger, updated_at, version, ledger_state, fleet, device_id, bucket)
@@ -274,8 +274,7 @@ func (t *sqliteTx) write(ctx context.Context, rows []*windowRow, now time.Time) 
 	return nil
 }
 
-// prepare prepares statements; those that it returns are to be closed, also
-// after an error.
+// prepare prepares statements. The caller must close those that it returns, also after an error.
 func (t *sqliteTx) prepare(ctx context.Context, queries ...string) (stmts []*sql.Stmt, err error) {
 	for _, q := range queries {
 		stmt, err := t.tx.PrepareContext(ctx, q)
@@ -289,7 +288,7 @@ func (t *sqliteTx) prepare(ctx context.Context, queries ...string) (stmts []*sql
 
 func closeAll(stmts []*sql.Stmt) {
 	for _, s := range stmts {
-		_ = s.Close() // the transaction ends them anyway
+		_ = s.Close() // ended with the transaction at the latest
 	}
 }
 

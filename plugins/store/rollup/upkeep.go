@@ -6,16 +6,16 @@ import (
 	"time"
 )
 
-// upkeepInterval is how often the store looks for hours to roll.
+// Intervals of the upkeep.
 const (
 	upkeepInterval = 5 * time.Second
-	upkeepTimeout  = 10 * time.Minute // what it did until then stays done
+	upkeepTimeout  = 10 * time.Minute // for one run; what is done by then stays done
 
-	writeInterval = time.Second // how often it looks whether rows are to be written
+	writeInterval = time.Second // how often it looks for rows that are due
 )
 
-// upkeep writes rows, and makes hours and days, until its context ends.
-// What fails is logged and tried again: what is to be done is in the database.
+// upkeep writes rows that are due, and computes hours and days, until ctx ends. Errors are logged,
+// and what failed is tried again: the database has everything that remains to be done.
 func (o *output) upkeep(ctx context.Context) {
 	tick := time.NewTicker(upkeepInterval)
 	defer tick.Stop()
@@ -55,12 +55,12 @@ func (o *output) writeDue(ctx context.Context) error {
 }
 
 const (
-	moveRest  = 24 * time.Hour   // late events of an old day go into its objects once a day
-	moveMost  = 2 * time.Minute  // how long it has the tier at a time
-	moveAgain = 10 * time.Second // when there was more than it moves at once: others get at the tier meanwhile
+	moveRest  = 24 * time.Hour   // late events of an old day are moved to its objects once a day
+	moveMost  = 2 * time.Minute  // how long it holds the tier at a time
+	moveAgain = 10 * time.Second // the pause when there is more to move, in which others can take the tier
 )
 
-// moveOld moves old minutes to where they are to be, until its context ends.
+// moveOld moves old minutes to the store of objects, until ctx ends.
 func (o *output) moveOld(ctx context.Context) {
 	if o.mover.url == "" {
 		return
