@@ -14,9 +14,9 @@ import (
 // Bloom is the bloom filter of one column of one row group.
 type Bloom struct{ filter bloom.SplitBlockFilter }
 
-// Bloom reads the bloom filter of a leaf column; one that rules nothing out
-// when the column has none. (The library's own reading on demand looks at the
-// wrong offset in v0.29.0, and finds nothing.)
+// Bloom reads the bloom filter of a leaf column. If the column has none, it returns one that rules
+// out nothing. (In v0.29.0 the library's own reading on demand looks at the wrong offset and finds
+// nothing.)
 func (f *File) Bloom(group, leaf int) (Bloom, error) {
 	meta := &f.Metadata().RowGroups[group].Columns[leaf].MetaData
 	if meta.BloomFilterOffset == 0 || meta.BloomFilterLength <= 0 {
@@ -36,7 +36,7 @@ func (f *File) Bloom(group, leaf int) (Bloom, error) {
 	return Bloom{}, fmt.Errorf("reading a bloom filter: %d bytes of %d", header.NumBytes, len(raw))
 }
 
-// MayHold tells whether the column can hold the bytes.
+// MayHold reports whether the column may have the value.
 func (b Bloom) MayHold(value []byte) bool {
 	return b.filter == nil || b.filter.Check(bloom.XXH64{}.Sum64(value))
 }

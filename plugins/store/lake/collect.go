@@ -2,8 +2,8 @@ package lake
 
 import "weir/internal/event"
 
-// Collector gathers coverage record by record. Records come in runs of one
-// partition with rising offsets, which it appends without a search.
+// Collector collects coverage, record by record. Records mostly come in runs of one partition with
+// rising offsets, which it appends without a search. It is not safe for concurrent use.
 type Collector struct {
 	stored, origins, erased spans
 	duplicates              map[Partition][]Duplicate
@@ -43,17 +43,16 @@ func (s *spans) coverage() map[Partition][]Span {
 	return out
 }
 
-// Stored notes that a row stands for a delivery.
+// Stored adds a delivery for which there is a row.
 func (c *Collector) Stored(delivery event.Coordinates) { c.stored.add(delivery) }
 
-// Origin notes the record that a dead letter came from.
+// Origin adds the record from which a dead letter came.
 func (c *Collector) Origin(record event.Coordinates) { c.origins.add(record) }
 
-// Erased notes a delivery that has no row, because its device or fleet was
-// erased.
+// Erased adds a delivery without a row, because its device or fleet was erased.
 func (c *Collector) Erased(delivery event.Coordinates) { c.erased.add(delivery) }
 
-// Duplicate notes that a record repeats the canonical one.
+// Duplicate adds a record that repeats a canonical one.
 func (c *Collector) Duplicate(record, canonical event.Coordinates) {
 	if c.duplicates == nil {
 		c.duplicates = map[Partition][]Duplicate{}
@@ -62,7 +61,7 @@ func (c *Collector) Duplicate(record, canonical event.Coordinates) {
 	c.duplicates[p] = append(c.duplicates[p], Duplicate{Offset: record.Offset, Of: canonical})
 }
 
-// Coverage returns what was gathered.
+// Coverage returns what was collected.
 func (c *Collector) Coverage() Coverage {
 	out := Coverage{Stored: c.stored.coverage(), Origins: c.origins.coverage(), Erased: c.erased.coverage()}
 	for p, ds := range c.duplicates {

@@ -18,7 +18,7 @@ type Partition struct {
 
 func (p Partition) String() string { return p.Topic + "/" + strconv.Itoa(int(p.Partition)) }
 
-// PartitionOf returns the partition that coordinates lie in.
+// PartitionOf returns the partition of some coordinates.
 func PartitionOf(c event.Coordinates) Partition {
 	return Partition{Topic: c.Topic, Partition: c.Partition}
 }
@@ -35,31 +35,31 @@ func parsePartition(s string) (Partition, error) {
 	return Partition{Topic: s[:i], Partition: int32(n)}, nil
 }
 
-// Span is a run of offsets, both ends included.
+// Span is a range of offsets, both ends included.
 type Span struct{ First, Last int64 }
 
-// Duplicate is a record that was proven to repeat another.
+// Duplicate is a record that is proven to repeat another.
 type Duplicate struct {
 	Offset int64
 	Of     event.Coordinates // the canonical record
 }
 
-// Coverage is what an object says about the records of the log. It lies in the
-// object's own metadata, so it is durable exactly when the object is.
+// Coverage says which records of the log an object accounts for. It is in the metadata of the
+// object, so it is durable exactly when the object is.
 type Coverage struct {
-	Stored     map[Partition][]Span      // the deliveries that its rows stand for
-	Duplicates map[Partition][]Duplicate // records of the same batches that repeat others
-	Origins    map[Partition][]Span      // dead letters: the records that its rows came from
-	// records whose rows, or dead letters, were erased, or refused because of an erasure
+	Stored     map[Partition][]Span      // deliveries for which the object has rows
+	Duplicates map[Partition][]Duplicate // records in the same batches that repeat others
+	Origins    map[Partition][]Span      // dead letters: the records from which its rows came
+	// records whose rows or dead letters were erased, or were not written because of an erasure
 	Erased map[Partition][]Span
 }
 
-// Empty tells whether the coverage says nothing.
+// Empty reports whether the coverage has no record.
 func (c *Coverage) Empty() bool {
 	return len(c.Stored) == 0 && len(c.Duplicates) == 0 && len(c.Origins) == 0 && len(c.Erased) == 0
 }
 
-// Merge adds what other says.
+// Merge adds the other coverage.
 func (c *Coverage) Merge(other Coverage) {
 	c.Stored = mergeSpans(c.Stored, other.Stored)
 	c.Origins = mergeSpans(c.Origins, other.Origins)
@@ -72,7 +72,7 @@ func (c *Coverage) Merge(other Coverage) {
 	}
 }
 
-// settled returns the records that need no further storing.
+// settled returns the records that need not be stored any more.
 func (c *Coverage) settled() map[Partition][]Span {
 	if len(c.Duplicates) == 0 && len(c.Erased) == 0 {
 		return c.Stored
@@ -86,7 +86,7 @@ func (c *Coverage) settled() map[Partition][]Span {
 	return mergeSpans(mergeSpans(repeats, c.Stored), c.Erased)
 }
 
-// lost returns what c says of rows that kept does not: rows that are no more.
+// lost returns the records that have rows in c but not in kept, as erased.
 func (c *Coverage) lost(kept Coverage) Coverage {
 	return Coverage{Erased: mergeSpans(minusSpans(c.Stored, kept.Stored), minusSpans(c.Origins, kept.Origins))}
 }
@@ -113,7 +113,7 @@ func mergeSpans(into, from map[Partition][]Span) map[Partition][]Span {
 	return into
 }
 
-// normal sorts spans in place and joins those that touch.
+// normal sorts spans in place and joins those that overlap or touch.
 func normal(spans []Span) []Span {
 	slices.SortFunc(spans, func(a, b Span) int { return compare64(a.First, b.First) })
 	out := spans[:0]
@@ -142,14 +142,14 @@ func compare64(a, b int64) int {
 	return 0
 }
 
-// coverageVersion is raised when the format changes so that older readers
-// would misread it.
+// coverageVersion must be increased with every change of the format that older readers would
+// misread.
 const coverageVersion = 1
 
-// coverageJSON is the format: for each "topic/partition" a flat list of pairs.
-// Spans are (gap since the end of the last span, length); duplicates are
-// listed under the partition of their canonical records as (gap since the last
-// duplicate's offset, offset minus canonical offset).
+// coverageJSON is the stored format. Each "topic/partition" has a flat list of pairs. Those of
+// spans are (gap since the end of the last span, length). Duplicates are listed by the partition
+// of their canonical records, as (gap since the offset of the last duplicate, offset minus
+// canonical offset).
 type coverageJSON struct {
 	Version    int                           `json:"v"`
 	Stored     map[string][]int64            `json:"stored,omitempty"`
@@ -158,7 +158,7 @@ type coverageJSON struct {
 	Erased     map[string][]int64            `json:"erased,omitempty"`
 }
 
-// encode writes the coverage as compact JSON.
+// encode returns the coverage as compact JSON.
 func (c *Coverage) encode() string {
 	out := coverageJSON{Version: coverageVersion, Stored: encodeSpans(c.Stored), Origins: encodeSpans(c.Origins),
 		Erased: encodeSpans(c.Erased)}
@@ -176,7 +176,7 @@ func (c *Coverage) encode() string {
 		out.Duplicates[p.String()] = by
 	}
 	raw, err := json.Marshal(out)
-	if err != nil { // maps of strings and integers
+	if err != nil { // impossible: maps of strings and integers
 		panic(err)
 	}
 	return string(raw)
@@ -198,7 +198,7 @@ func encodeSpans(spans map[Partition][]Span) map[string][]int64 {
 	return out
 }
 
-// decodeCoverage reads what encode wrote.
+// decodeCoverage decodes what encode returns.
 func decodeCoverage(raw string) (c Coverage, err error) {
 	var in coverageJSON
 	if err := json.Unmarshal([]byte(raw), &in); err != nil {

@@ -8,23 +8,23 @@ import (
 	"weir/internal/event"
 )
 
-// knownRecords is the set of records that a store is known to hold, or to have
-// recorded as duplicates. It remembers when each was written: a record that was
-// received after that is another one at the same coordinates - the topic was
-// made anew - and is not known. It is safe for concurrent use.
+// knownRecords is the set of records that a store has as rows, or as duplicates or erased in its
+// coverage. It has the time at which each was written: a record that was received later is another
+// record with the same coordinates, because the topic was created again, and is not in the set. It
+// is safe for concurrent use.
 type knownRecords struct {
 	mu   sync.RWMutex
 	runs map[Partition][]run
 }
 
-// run is a span of offsets that one object covers. The runs of a partition are
-// sorted and do not overlap.
+// run is a span of offsets that one object covers. The runs of a partition are sorted and do not
+// overlap.
 type run struct {
 	Span
 	written int64 // microseconds since 1970
 }
 
-// Has tells whether the record is known. A zero received time is not compared.
+// Has reports whether the record is known. A zero received time is not compared.
 func (k *knownRecords) Has(c event.Coordinates, received time.Time) bool {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
@@ -36,7 +36,7 @@ func (k *knownRecords) Has(c event.Coordinates, received time.Time) bool {
 	return runs[i].First <= c.Offset && (received.IsZero() || received.UnixMicro() <= runs[i].written)
 }
 
-// Last returns the highest offset known of a partition, -1 for none.
+// Last returns the highest known offset of a partition, or -1.
 func (k *knownRecords) Last(p Partition) int64 {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
@@ -46,7 +46,7 @@ func (k *knownRecords) Last(p Partition) int64 {
 	return -1
 }
 
-// Add notes what an object covers: its rows and its duplicates.
+// Add adds what an object covers.
 func (k *knownRecords) Add(c Coverage, written time.Time) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -61,7 +61,7 @@ func (k *knownRecords) Add(c Coverage, written time.Time) {
 	}
 }
 
-// Forget drops what was written before t.
+// Forget removes what was written before t.
 func (k *knownRecords) Forget(t time.Time) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -79,8 +79,8 @@ func (k *knownRecords) Forget(t time.Time) {
 	}
 }
 
-// insert adds r; where runs overlap, the one written last stands. Neighbours
-// that one object wrote are joined.
+// insert adds r. Where runs overlap, the later time counts. Neighbours with the same time are
+// joined.
 func insert(runs []run, r run) []run {
 	n := len(runs)
 	if n == 0 || runs[n-1].Last < r.First {
@@ -108,7 +108,7 @@ func insert(runs []run, r run) []run {
 	return out
 }
 
-// emit appends a run, joining it to the last; an empty run is nothing.
+// emit appends a run, or joins it to the last one. An empty run is ignored.
 func emit(runs []run, r run) []run {
 	if r.First > r.Last {
 		return runs

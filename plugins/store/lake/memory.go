@@ -10,24 +10,24 @@ import (
 	"weir/internal/lifecycle/tombstone"
 )
 
-// Memory tells a writer which records its store holds already, so that a
-// record that the log delivers again - after a crash between upload and commit,
-// after a rebalance - is not stored twice. What it knows it reads from the
-// objects themselves. It is a help, not the guarantee: two owners of a
-// partition can still store a record each, which readers see as one.
+// Memory tells a writer which records its store has already, so that a record that the log
+// delivers again, after a crash between upload and commit or after a rebalance, is not stored
+// again. It reads them from the coverage of objects. It cannot exclude repeats: two processes that
+// own a partition at the same time may both store a record, which readers show once. It is safe
+// for concurrent use.
 type Memory struct {
 	store  *Store
-	recall time.Duration // how far back records can be delivered again
+	recall time.Duration // how long after it was written a record may be delivered again
 	known  knownRecords
 	graves graves
 
 	mu       sync.Mutex
-	read     map[string]time.Time    // objects whose footers are in known, by key
+	read     map[string]time.Time    // when the objects in known were written, by key
 	listed   time.Time               // when the store was last listed
 	forgot   time.Time               // when known was last pruned
-	seen     map[Partition]partition // what this process has been given
-	doubt    bool                    // a write failed: it may be there all the same
-	historic map[string]*past        // days older than recall, for what is published again
+	seen     map[Partition]partition // the last offsets that this process has received
+	doubt    bool                    // a write failed, but the object may exist
+	historic map[string]*past        // by folder: days older than recall, for replayed records
 }
 
 type partition struct {
@@ -35,27 +35,27 @@ type partition struct {
 	at   time.Time
 }
 
-// past is what the objects of one day cover.
+// past is the coverage of the objects of one day.
 type past struct {
 	known knownRecords
 	read  time.Time
 }
 
 const (
-	listMargin  = 10 * time.Minute // an object may appear this long after the time in its name
-	idleAfter   = 30 * time.Second // a partition not seen for this long may have had another owner
-	gapInterval = 5 * time.Second  // gaps in offsets cause a listing this often at most
-	pastDays    = 8                // days of old coverage that are held
-	pastAge     = 10 * time.Minute // and for how long
+	listMargin  = 10 * time.Minute // how long after the time in its name an object may appear
+	idleAfter   = 30 * time.Second // after this time without records a partition may have had another owner
+	gapInterval = 5 * time.Second  // how often gaps in offsets cause a listing at most
+	pastDays    = 8                // how many days of old coverage are kept
+	pastAge     = 10 * time.Minute // how long they are kept
 )
 
-// NewMemory makes a memory of what was written to the store within recall.
+// NewMemory returns an empty memory for what was written to the store within recall.
 func NewMemory(store *Store, recall time.Duration) *Memory {
 	return &Memory{store: store, recall: recall, read: map[string]time.Time{},
 		seen: map[Partition]partition{}, historic: map[string]*past{}}
 }
 
-// Load reads the coverage of the objects written within recall.
+// Load reads the tombstones, and the coverage of the objects that were written within recall.
 func (m *Memory) Load(ctx context.Context, now time.Time) error {
 	if err := m.graves.refresh(ctx, m.store, now); err != nil {
 		return err
@@ -65,11 +65,11 @@ func (m *Memory) Load(ctx context.Context, now time.Time) error {
 	return m.refresh(ctx, now, now.Add(-m.recall))
 }
 
-// Tombstones are those that a batch is to honour, to be asked for after Prepare:
-// a row that they hold is not to be stored, but its record is accounted for.
+// Tombstones returns the tombstones for a batch, after Prepare: a row that they cover must not be
+// stored, but its record must be in the coverage, as erased.
 func (m *Memory) Tombstones() *tombstone.Set { return m.graves.set.Load() }
 
-// refresh reads the objects written since a time that are not known yet.
+// refresh reads the footers of the objects written since a time that were not read yet.
 func (m *Memory) refresh(ctx context.Context, now, since time.Time) error {
 	err := m.store.eachFooter(ctx, func(ctx context.Context) ([]Object, error) {
 		return m.store.Objects(ctx, Select{WrittenSince: since, Duplicates: true})
@@ -83,10 +83,9 @@ func (m *Memory) refresh(ctx context.Context, now, since time.Time) error {
 	return err
 }
 
-// Prepare makes sure that what is known of the batch's partitions is fresh. It
-// lists the store when it must: a partition is new to this process, or comes
-// back, or jumps ahead, which all mean that another process may have stored
-// records of it; or a write has failed without saying whether it took place.
+// Prepare updates what is known of the batch's partitions. It lists the store if another process
+// may have stored records of them, which is when a partition is new to this process, was idle, or
+// skips offsets; or if a write has failed, after which the object may exist.
 func (m *Memory) Prepare(ctx context.Context, now time.Time, batch map[Partition]Span) error {
 	if err := m.graves.refresh(ctx, m.store, now); err != nil {
 		return err
@@ -134,12 +133,12 @@ func (m *Memory) prune(now time.Time) {
 	}
 }
 
-// Has tells whether the store holds the record, among what was written within
-// recall. received is when the record's event was received.
+// Has reports whether the store has the record, among those that were written within recall.
+// received is when the record's event was received.
 func (m *Memory) Has(c event.Coordinates, received time.Time) bool { return m.known.Has(c, received) }
 
-// HadOn tells whether the store holds a delivery that may be older than
-// recall, by the coverage of the day's folder, which it reads on first use.
+// HadOn reports whether the store has a delivery that may be older than recall. It reads the
+// coverage of the day's folder, and keeps it for pastAge.
 func (m *Memory) HadOn(ctx context.Context, now, day time.Time, c event.Coordinates, received time.Time) (bool, error) {
 	if m.known.Has(c, received) {
 		return true, nil
@@ -167,10 +166,10 @@ func (m *Memory) HadOn(ctx context.Context, now, day time.Time, c event.Coordina
 	return p.known.Has(c, received), nil
 }
 
-// Put writes an object of the table and remembers what it covers. After an
-// error the next Prepare looks whether the object is there all the same. It is
-// an error when there are other tombstones than those that the rows were chosen
-// by: the batch is to be prepared again.
+// Put writes an object of the table, and remembers what it covers. After an error of the store the
+// object may exist; the next Prepare finds out. honoured are the tombstones by which the rows were
+// selected. If there are others now, Put writes nothing and returns an error: the batch must be
+// prepared again.
 func (m *Memory) Put(ctx context.Context, honoured *tombstone.Set, name Name, t *Table, n int, opt Options,
 	coverage *Coverage, columns Columns) (size int64, err error) {
 	body, err := t.Encode(n, opt, coverage, columns)
@@ -199,7 +198,8 @@ func (m *Memory) Put(ctx context.Context, honoured *tombstone.Set, name Name, t 
 	return int64(len(body)), nil
 }
 
-// SpansOf returns the offsets of each partition in a batch of n records.
+// SpansOf returns the first and the last offset of each partition in a batch of n records. at
+// returns the coordinates of record i; logged is false if it has none.
 func SpansOf(n int, at func(i int) (c event.Coordinates, logged bool)) map[Partition]Span {
 	spans := map[Partition]Span{}
 	var last Partition

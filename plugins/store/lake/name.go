@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// Folders of a store. Objects with rows lie in date=YYYY-MM-DD/, perhaps with
-// more key=value folders below; objects that only record duplicates lie apart,
-// so that other readers' globs over date=* find tables alone.
+// Folders of a store. Objects with rows are in date=YYYY-MM-DD/, which may have key=value folders.
+// Objects that have only coverage are elsewhere, so that globs of other readers over date=* match
+// only tables.
 const (
 	datePrefix       = "date="
 	DuplicatesFolder = "_duplicates"
@@ -20,19 +20,19 @@ const (
 	nameTime         = "20060102T150405.000000Z"
 )
 
-// Name is what an object's key says about it, so that most objects need not be
-// opened: when it was written, and the span of its rows' times.
+// Name is what the key of an object says, so that most objects need not be opened: when it was
+// written, and between which times its rows are.
 type Name struct {
 	Folder   string // "date=2026-11-21", "date=2026-11-21/stage=raw", "_duplicates/date=2026-11-21"
 	Written  time.Time
-	Min, Max time.Time // of the rows, UTC, whole microseconds, inclusive
+	Min, Max time.Time // of the rows; UTC, whole microseconds, inclusive
 	Unique   string
 }
 
-// DateFolder is the folder of a day's objects.
+// DateFolder returns the folder for the objects of a day.
 func DateFolder(t time.Time) string { return datePrefix + t.UTC().Format(dateFormat) }
 
-// NewName names an object that is about to be written.
+// NewName returns a new, unique name for an object that is to be written.
 func NewName(folder string, written, minTime, maxTime time.Time) Name {
 	var b [10]byte
 	_, _ = rand.Read(b[:]) // never fails
@@ -44,13 +44,13 @@ func NewName(folder string, written, minTime, maxTime time.Time) Name {
 
 func micros(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
 
-// Path is the key of the object of that name.
+// Path returns the key of the object.
 func (n Name) Path() string {
 	return fmt.Sprintf("%s/%s_%s_%s_%s%s", n.Folder, n.Written.Format(nameTime),
 		n.Min.Format(nameTime), n.Max.Format(nameTime), n.Unique, extension)
 }
 
-// parseName reads a key. ok is false for one that is not of an object of ours.
+// parseName parses a key. ok is false if it is not the key of an object by NewName.
 func parseName(key string) (n Name, ok bool) {
 	folder, file := path.Split(key)
 	stem, ok := strings.CutSuffix(file, extension)
@@ -68,7 +68,7 @@ func parseName(key string) (n Name, ok bool) {
 	return n, true
 }
 
-// date is the day of the object's folder.
+// date returns the day of the object's folder.
 func (n Name) date() (time.Time, bool) {
 	_, rest, ok := strings.Cut("/"+n.Folder, "/"+datePrefix)
 	day, _, _ := strings.Cut(rest, "/")
@@ -76,7 +76,7 @@ func (n Name) date() (time.Time, bool) {
 	return t, ok && err == nil
 }
 
-// Tag returns the value of a key=value folder, "" when there is none.
+// Tag returns the value of a key=value folder, or "".
 func (n Name) Tag(key string) string {
 	for _, part := range strings.Split(n.Folder, "/") {
 		if v, ok := strings.CutPrefix(part, key+"="); ok {
@@ -86,8 +86,7 @@ func (n Name) Tag(key string) string {
 	return ""
 }
 
-// overlaps tells whether the object can hold a row of [from, to). A zero time
-// is no bound.
+// overlaps reports whether the object can have rows in [from, to). A zero time is no bound.
 func (n Name) overlaps(from, to time.Time) bool {
 	return (to.IsZero() || n.Min.Before(to)) && (from.IsZero() || !n.Max.Before(micros(from)))
 }

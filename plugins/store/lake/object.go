@@ -14,13 +14,13 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Object is an object of the store, known by its listing.
+// Object is an object as it was listed.
 type Object struct {
 	Blob
 	Name
 }
 
-// Footer is what an object says about itself.
+// Footer is the content of an object's footer.
 type Footer struct {
 	Object
 	Rows     int64
@@ -29,28 +29,28 @@ type Footer struct {
 
 // Select says which objects to list.
 type Select struct {
-	From, To     time.Time // of the rows' times, [From, To); zero is unbounded
-	WrittenSince time.Time // zero is unbounded
-	Duplicates   bool      // also the objects without rows
+	From, To     time.Time // times of rows in [From, To); zero is no bound
+	WrittenSince time.Time // zero is no bound
+	Duplicates   bool      // also objects that have only coverage
 }
 
 // listers is how many folders are listed at a time.
 const listers = 16
 
-// Objects lists the objects of the selection, folder by folder, each in key
-// order. Foreign files are passed over.
+// Objects lists the selected objects, folder by folder, within a folder in the order of keys.
+// Other files are ignored.
 func (s *Store) Objects(ctx context.Context, sel Select) ([]Object, error) {
 	objects, _, err := s.Choose(ctx, sel)
 	return objects, err
 }
 
-// Choice is what a selection passed over by names alone.
+// Choice counts what was excluded from a selection by names alone.
 type Choice struct {
-	Days    int64 // folders that were not listed
-	Objects int64 // of those that were
+	Days    int64 // day folders that were not listed
+	Objects int64 // objects in the folders that were listed
 }
 
-// Choose is Objects, and tells what it passed over.
+// Choose is Objects, and also returns what it has excluded.
 func (s *Store) Choose(ctx context.Context, sel Select) (chosen []Object, passed Choice, err error) {
 	folders, passedDays, err := s.dateFolders(ctx, sel)
 	if err != nil {
@@ -97,7 +97,7 @@ func (s *Store) dateFolders(ctx context.Context, sel Select) (out []string, pass
 	if dates, err = s.dates(ctx, DuplicatesFolder); err != nil {
 		return nil, 0, err
 	}
-	for _, date := range dates { // by the day they were written
+	for _, date := range dates { // these are named by the day on which they were written
 		if !date.AddDate(0, 0, 1).Before(sel.WrittenSince) {
 			out = append(out, path.Join(DuplicatesFolder, DateFolder(date)))
 		}
@@ -105,13 +105,13 @@ func (s *Store) dateFolders(ctx context.Context, sel Select) (out []string, pass
 	return out, passed, nil
 }
 
-// covers tells whether a day's folder can hold rows of the selection.
+// covers reports whether a day's folder can have rows of the selection.
 func (sel Select) covers(date time.Time) bool {
 	return (sel.To.IsZero() || date.Before(sel.To)) &&
 		(sel.From.IsZero() || date.AddDate(0, 0, 1).After(sel.From))
 }
 
-// dates returns the days that have a folder below root, sorted.
+// dates returns the days that have a folder below root, in order.
 func (s *Store) dates(ctx context.Context, root string) ([]time.Time, error) {
 	names, err := s.Folders(ctx, root)
 	if err != nil {
@@ -126,7 +126,7 @@ func (s *Store) dates(ctx context.Context, root string) ([]time.Time, error) {
 	return dates, nil
 }
 
-// Folder lists the objects below a folder, in key order.
+// Folder lists the objects below a folder, in the order of keys.
 func (s *Store) Folder(ctx context.Context, folder string) ([]Object, error) {
 	var out []Object
 	err := s.List(ctx, folder, func(b Blob) error {
@@ -138,10 +138,10 @@ func (s *Store) Folder(ctx context.Context, folder string) ([]Object, error) {
 	return out, err
 }
 
-// footerRead is how much of an object's end is read at first: most footers fit.
+// footerRead is how many bytes at the end of an object are read first. Most footers fit.
 const footerRead = 32 << 10
 
-// readFooter reads an object's footer, usually in one request.
+// readFooter reads the footer of an object, usually with one request.
 func (s *Store) readFooter(ctx context.Context, o Object) (Footer, error) {
 	f := Footer{Object: o}
 	r, err := s.Open(ctx, o.Blob)
@@ -168,9 +168,9 @@ func (s *Store) readFooter(ctx context.Context, o Object) (Footer, error) {
 // footerReaders is how many footers are read at a time.
 const footerReaders = 16
 
-// Footers reads the footers of objects, in parallel and in no order. For an
-// object that has been deleted meanwhile it reads those that its folder has
-// instead: compaction put its rows into one of them, or they were to go. each is
+// Footers reads the footers of objects, in parallel and in any order. If an object has been
+// deleted meanwhile, it reads instead the other objects in its folder, because compaction may have
+// put the rows into one of them. After relists such rounds it ignores deleted objects. each is
 // called by one goroutine at a time.
 func (s *Store) Footers(ctx context.Context, objects []Object, each func(Footer) error) error {
 	given := make(map[string]bool, len(objects))
@@ -203,10 +203,10 @@ func (s *Store) Footers(ctx context.Context, objects []Object, each func(Footer)
 	return nil
 }
 
-// relists is how often a listing is made anew because objects of it vanished.
+// relists is how often objects are listed again because some of them were deleted meanwhile.
 const relists = 5
 
-// footers reads footers and returns the objects that are not there any more.
+// footers reads footers, and returns the objects that do not exist any more.
 func (s *Store) footers(ctx context.Context, objects []Object, each func(Footer) error) (gone []Object, err error) {
 	var mu sync.Mutex
 	g, ctx := errgroup.WithContext(ctx)
@@ -229,14 +229,14 @@ func (s *Store) footers(ctx context.Context, objects []Object, each func(Footer)
 	return gone, err
 }
 
-// Coverage calls each with what every object written since a time says of
-// itself: the ledger that reconcile reads. A zero time means all objects.
+// Coverage passes the footer of every object written since a time to each: the ledger that
+// reconcile reads. A zero time means all objects.
 func (s *Store) Coverage(ctx context.Context, since time.Time, each func(Footer) error) error {
 	return s.MoreCoverage(ctx, since, map[string]time.Time{}, each)
 }
 
-// MoreCoverage is Coverage of the objects whose keys are not in read. It notes them there;
-// after an error it may have noted one that each was not called with.
+// MoreCoverage is Coverage for the objects whose keys are not in read. It adds them to read; after
+// an error, read may have an object that was not passed to each.
 func (s *Store) MoreCoverage(ctx context.Context, since time.Time, read map[string]time.Time,
 	each func(Footer) error) error {
 	return s.eachFooter(ctx, func(ctx context.Context) ([]Object, error) {
@@ -244,9 +244,9 @@ func (s *Store) MoreCoverage(ctx context.Context, since time.Time, read map[stri
 	}, read, each)
 }
 
-// eachFooter reads the footers of the listed objects that are not in read yet,
-// and notes them there. When an object has vanished, what it held is in one
-// that the listing did not have: it lists again.
+// eachFooter reads the footers of the listed objects that are not in read yet, and adds them to
+// read. If an object was deleted meanwhile, its rows are in an object that was not in the list, so
+// it lists again. After relists such rounds it ignores deleted objects.
 func (s *Store) eachFooter(ctx context.Context, list func(context.Context) ([]Object, error), read map[string]time.Time,
 	each func(Footer) error) error {
 	for try := 0; ; try++ {
@@ -265,7 +265,7 @@ func (s *Store) eachFooter(ctx context.Context, list func(context.Context) ([]Ob
 	}
 }
 
-// tail serves the end of an object from one read.
+// tail reads the end of an object once, and serves reads within it from memory.
 type tail struct {
 	r    io.ReaderAt
 	size int64

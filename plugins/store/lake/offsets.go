@@ -5,12 +5,11 @@ import (
 	"sort"
 )
 
-// Offsets is a set of offsets of one partition: spans that are sorted, and
-// neither overlap nor touch. The zero value is empty; operations return new
-// sets and leave theirs alone.
+// Offsets is a set of offsets of one partition: sorted spans that neither overlap nor touch. The
+// zero value is empty. Operations return new sets and do not change their operands, except Add.
 type Offsets []Span
 
-// NewOffsets makes a set of spans in any order. Empty ones are nothing.
+// NewOffsets returns the set of some spans in any order. Empty spans are ignored.
 func NewOffsets(spans ...Span) Offsets {
 	kept := make([]Span, 0, len(spans))
 	for _, s := range spans {
@@ -21,7 +20,7 @@ func NewOffsets(spans ...Span) Offsets {
 	return normal(kept)
 }
 
-// Count is how many offsets there are.
+// Count returns the number of offsets.
 func (a Offsets) Count() (n int64) {
 	for _, s := range a {
 		n += s.Last - s.First + 1
@@ -29,13 +28,13 @@ func (a Offsets) Count() (n int64) {
 	return n
 }
 
-// Has tells whether an offset is in the set.
+// Has reports whether an offset is in the set.
 func (a Offsets) Has(offset int64) bool {
 	i := a.from(offset)
 	return i < len(a) && a[i].First <= offset
 }
 
-// Union returns what is in either.
+// Union returns the offsets that are in a or b.
 func (a Offsets) Union(b Offsets) Offsets {
 	switch {
 	case len(a) == 0:
@@ -58,7 +57,7 @@ func (a Offsets) Union(b Offsets) Offsets {
 	return out
 }
 
-// Add is Union, in the place of a if b lies behind it.
+// Add is Union, but may reuse and change the memory of a, if b follows a.
 func (a Offsets) Add(b Offsets) Offsets {
 	switch n := len(a); {
 	case n == 0 || len(b) == 0 || b[0].First <= a[n-1].Last:
@@ -70,12 +69,12 @@ func (a Offsets) Add(b Offsets) Offsets {
 	return append(a, b...)
 }
 
-// from is the first span that ends at an offset or behind it.
+// from returns the index of the first span that ends at the offset or after it.
 func (a Offsets) from(offset int64) int {
 	return sort.Search(len(a), func(i int) bool { return a[i].Last >= offset })
 }
 
-// And returns what is in both.
+// And returns the offsets that are in a and b.
 func (a Offsets) And(b Offsets) (out Offsets) {
 	if len(a) == 0 || len(b) == 0 {
 		return nil
@@ -93,7 +92,7 @@ func (a Offsets) And(b Offsets) (out Offsets) {
 	return out
 }
 
-// Minus returns what is in a and not in b.
+// Minus returns the offsets that are in a but not in b.
 func (a Offsets) Minus(b Offsets) (out Offsets) {
 	if len(a) == 0 {
 		return nil
