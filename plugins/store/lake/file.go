@@ -19,16 +19,15 @@ import (
 	"weir/internal/platform/storeurl"
 )
 
-// tempDir holds objects that are being written. It is no date folder, so no
-// reader, ours or another's, takes its content for data.
+// tempDir is the folder of objects that are being written. It is not a date folder, so no reader
+// takes its files for data.
 const tempDir = "_tmp"
 
-// fileStore keeps objects in a directory. An object is written under a
-// temporary name, synced, renamed, and its folder synced: a power loss leaves
-// the whole object or none.
+// fileStore keeps objects in a directory. An object is written to a temporary file, which is
+// synced and renamed, and then its folder is synced: a power loss leaves the whole object or none.
 type fileStore struct {
 	root string
-	temp string // where objects are written first
+	temp string // where temporary files are
 }
 
 func openFile(rawURL string) (*fileStore, error) {
@@ -42,7 +41,7 @@ func openFile(rawURL string) (*fileStore, error) {
 	return f, f.sweep()
 }
 
-// fileAt is the store of a directory as it is.
+// fileAt returns the store of a directory, without creating anything.
 func fileAt(rawURL string) (*fileStore, error) {
 	dir, err := storeurl.Path(rawURL)
 	if err != nil {
@@ -51,12 +50,11 @@ func fileAt(rawURL string) (*fileStore, error) {
 	return &fileStore{root: dir, temp: filepath.Join(dir, tempDir)}, nil
 }
 
-// FileURL returns the URL of a directory's store.
+// FileURL returns the URL of the store in a directory.
 func FileURL(dir string) string { return storeurl.New("file", dir) }
 
-// sweep deletes what writers that died have left. A living writer holds a lock
-// on its temporary file; should one be swept between its creation and its lock,
-// the rename fails and the write is retried.
+// sweep deletes the temporary files of writers that have died. A living writer holds a lock on its
+// file, and notices if it was deleted before it was locked.
 func (f *fileStore) sweep() error {
 	entries, err := os.ReadDir(f.temp)
 	if err != nil {
@@ -66,7 +64,7 @@ func (f *fileStore) sweep() error {
 		name := filepath.Join(f.temp, e.Name())
 		file, err := os.Open(name)
 		if err != nil {
-			continue // its writer has just renamed it
+			continue // renamed by its writer meanwhile
 		}
 		if syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
 			err = os.Remove(name)
@@ -85,7 +83,7 @@ func (f *fileStore) put(ctx context.Context, key string, write func(io.Writer) e
 	return f.place(ctx, key, write, os.Rename)
 }
 
-// putNew links what is written to its name, which only the first can.
+// putNew links the temporary file to its name, which fails if that exists.
 func (f *fileStore) putNew(ctx context.Context, key string, body []byte) error {
 	err := f.place(ctx, key, func(w io.Writer) error {
 		_, err := w.Write(body)
@@ -102,7 +100,7 @@ func (f *fileStore) putNew(ctx context.Context, key string, body []byte) error {
 	return err
 }
 
-// place writes an object beside its place, and brings it there.
+// place writes an object to a temporary file, and lets bring move it to its name.
 func (f *fileStore) place(ctx context.Context, key string, write func(io.Writer) error,
 	bring func(temp, target string) error) (err error) {
 	file, err := f.temporary()
@@ -141,8 +139,8 @@ func (f *fileStore) place(ctx context.Context, key string, write func(io.Writer)
 	return syncDir(filepath.Dir(target))
 }
 
-// temporary is a new file that no sweep takes away: one that did, before it was
-// locked, is made anew.
+// temporary creates a temporary file and locks it. If sweep has deleted the file before it was
+// locked, it creates another.
 func (f *fileStore) temporary() (*os.File, error) {
 	for {
 		var unique [12]byte
@@ -164,7 +162,7 @@ func (f *fileStore) temporary() (*os.File, error) {
 	}
 }
 
-// makeDirs makes dir and its missing parents, each synced into its own parent.
+// makeDirs creates dir and its missing parents, and syncs the parent of each.
 func makeDirs(dir string) error {
 	if info, err := os.Stat(dir); err == nil {
 		if !info.IsDir() {
@@ -199,7 +197,7 @@ func (f *fileStore) list(ctx context.Context, prefix string, each func(Blob) err
 	err := filepath.WalkDir(root, func(name string, e fs.DirEntry, err error) error {
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			return nil // deleted while we walk
+			return nil // deleted meanwhile
 		case err != nil:
 			return err
 		case ctx.Err() != nil:
@@ -264,8 +262,7 @@ func (f *fileStore) open(_ context.Context, key string, _ int64) (Reader, error)
 	return &fileReader{file, info.Size()}, nil
 }
 
-// remove also drops the folders that the object leaves empty, so that a store
-// does not fill with the folders of past days.
+// remove also deletes date folders that become empty, so that they do not accumulate.
 func (f *fileStore) remove(_ context.Context, key string) error {
 	err := os.Remove(f.path(key))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -283,7 +280,7 @@ func (f *fileStore) remove(_ context.Context, key string) error {
 
 func (f *fileStore) close() error { return nil }
 
-// below writes where the store does: what is left there goes when that is opened.
+// below uses the same folder for temporary files, so opening the whole store sweeps them.
 func (f *fileStore) below(folder string) backend {
 	return &fileStore{root: f.path(folder), temp: f.temp}
 }

@@ -6,11 +6,11 @@ import (
 	"syscall"
 )
 
-// piece is how much of an object is on its way to the disk at a time.
+// piece is how many bytes are written before waiting for the disk.
 const piece = 512 << 10
 
-// gentle writes a file in pieces, and waits for each to reach the disk. It
-// promises nothing: durable is what is synced afterwards.
+// gentle writes a file in pieces, and waits until each is on the disk. It does not make them
+// durable; that takes a sync.
 type gentle struct {
 	file     *os.File
 	settled  int64
@@ -25,7 +25,7 @@ func (g *gentle) Write(p []byte) (int, error) {
 	}
 	if err := settle(g.file, g.settled, g.position); err != nil && !errors.Is(err, syscall.ENOSYS) &&
 		!errors.Is(err, syscall.EINVAL) {
-		return n, err // the disk failed: the sync would have said so too
+		return n, err // an I/O error, which a later sync might not report again
 	}
 	g.settled = g.position
 	return n, nil

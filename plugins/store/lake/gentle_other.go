@@ -4,5 +4,5 @@ package lake
 
 import "os"
 
-// settle does nothing where the system offers nothing cheaper than a sync.
+// settle does nothing: other systems have no call that is cheaper than a sync.
 func settle(*os.File, int64, int64) error { return nil }

@@ -11,34 +11,34 @@ import (
 	"time"
 )
 
-// The lifecycle rules that weir owns in a bucket, by id before the prefix.
-// Rules with other ids are nobody's business here.
+// Ids of the lifecycle rules that belong to weir; the prefix of the store follows in the id. Rules
+// with other ids are not changed.
 const (
-	ruleUploads   = "weir-unfinished-uploads" // parts of uploads that no one finished
-	ruleRetention = "weir-retention"          // objects that retention should long have deleted
+	ruleUploads   = "weir-unfinished-uploads" // deletes parts of unfinished uploads
+	ruleRetention = "weir-retention"          // deletes objects that retention should have deleted
 )
 
-// lifecycleSlack is how many days later than retention the bucket's own rule
-// deletes: it is for the case that weir does not run any more.
+// lifecycleSlack is how many days later than retention the bucket's rule deletes objects: it is
+// for the case that weir does not run any more.
 const lifecycleSlack = 2
 
-// Lifecycle is what became of the rules.
+// Lifecycle is the outcome of checking the rules.
 type Lifecycle string
 
 // The outcomes.
 const (
 	LifecycleNone        Lifecycle = "none"        // the store is not S3
-	LifecycleInPlace     Lifecycle = "in_place"    // the rules were right
-	LifecycleWritten     Lifecycle = "written"     // they were not, and are now
-	LifecycleWrong       Lifecycle = "wrong"       // they are not; a dry run leaves them
-	LifecycleUnsupported Lifecycle = "unsupported" // this S3 server knows no such rules
+	LifecycleInPlace     Lifecycle = "in_place"    // the rules are right
+	LifecycleWritten     Lifecycle = "written"     // the rules were wrong and have been written
+	LifecycleWrong       Lifecycle = "wrong"       // the rules are wrong; a dry run does not change them
+	LifecycleUnsupported Lifecycle = "unsupported" // the S3 server does not support such rules
 )
 
-// setLifecycle checks the bucket's lifecycle rules of this store, and writes
-// them where they differ: unfinished uploads go after a day, objects after keep
-// and some days. A bucket can't tell fleets apart, so with a hold there is no
-// rule that deletes objects; nor is there when keep is zero. A rule of others
-// that deletes what is to be kept is an error: it is theirs to change.
+// setLifecycle checks the lifecycle rules of the bucket for this store, and writes them if they
+// differ: unfinished uploads are deleted after a day, objects lifecycleSlack days after keep. A
+// bucket cannot distinguish fleets, so with a hold, or if keep is zero, there is no rule that
+// deletes objects. If a rule of somebody else deletes objects too early, it returns an error: weir
+// does not change that rule.
 func (s *Store) setLifecycle(ctx context.Context, keep time.Duration, held, dry bool) (Lifecycle, error) {
 	b, ok := s.backend.(*s3Store)
 	if !ok {
@@ -75,12 +75,12 @@ func (s *Store) setLifecycle(ctx context.Context, keep time.Duration, held, dry 
 	return LifecycleWritten, foreign
 }
 
-// rule is a lifecycle rule: what is to be known of it, and its whole text, since
-// a rule of others is written back as it came.
+// rule is a lifecycle rule: the elements that weir looks at, and the whole text, because rules of
+// others are written back as they were read.
 type rule struct {
 	ID         string
 	Status     string
-	Prefix     string // as rules were once written: these are still in force
+	Prefix     string // the older form of a filter, which is still valid
 	Filter     *ruleFilter
 	Expiration *struct {
 		Date string
@@ -121,7 +121,7 @@ func wantedRules(prefix string, keep time.Duration, held bool) ([]rule, error) {
 	return []rule{uploads, expire}, err
 }
 
-// hasty finds a rule of others that deletes objects of ours before their time.
+// hasty returns an error if a rule of others deletes objects of this store too early.
 func hasty(rules []rule, prefix string, keep time.Duration, held bool) error {
 	ours := prefix + datePrefix
 	for _, r := range rules {
@@ -132,7 +132,7 @@ func hasty(rules []rule, prefix string, keep time.Duration, held bool) error {
 		}
 		e := r.Expiration
 		if e.Date == "" && e.Days == 0 {
-			continue // of markers only
+			continue // deletes only delete markers
 		}
 		late := e.Date == "" && time.Duration(e.Days)*24*time.Hour >= keep+24*time.Hour
 		if late && keep > 0 && !held {
@@ -147,8 +147,8 @@ func hasty(rules []rule, prefix string, keep time.Duration, held bool) error {
 	return nil
 }
 
-// objects returns the prefix of a rule's objects, and whether it is about
-// objects without tags at all.
+// objects returns the prefix of a rule's objects, and whether the rule applies to objects without
+// tags.
 func (r rule) objects() (prefix string, untagged bool) {
 	switch f := r.Filter; {
 	case f == nil:
@@ -162,7 +162,7 @@ func (r rule) objects() (prefix string, untagged bool) {
 	}
 }
 
-// sameRules compares what rules say, in whatever words.
+// sameRules compares rules by their meaning, not their text.
 func sameRules(a, b []rule) bool {
 	said := func(rules []rule) []rule {
 		rules = slices.Clone(rules)

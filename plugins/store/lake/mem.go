@@ -10,13 +10,13 @@ import (
 	"sync"
 )
 
-// memStore keeps objects in memory, for tests: they end with it.
+// memStore keeps objects in memory, for tests. They are lost with it.
 type memStore struct {
 	mu      sync.RWMutex
 	objects map[string][]byte
 }
 
-// below is a store of its own: nobody looks for its objects from above.
+// below returns a separate store: lists of this store do not show its objects.
 func (*memStore) below(string) backend { return newMem() }
 
 func newMem() *memStore { return &memStore{objects: map[string][]byte{}} }
@@ -45,7 +45,7 @@ func (m *memStore) putNew(_ context.Context, key string, body []byte) error {
 	return nil
 }
 
-// under returns the objects under a prefix, in the order of keys.
+// under returns the objects below a prefix, in the order of keys.
 func (m *memStore) under(prefix string) []Blob {
 	m.mu.RLock()
 	defer m.mu.RUnlock()

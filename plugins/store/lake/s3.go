@@ -12,20 +12,20 @@ import (
 	"github.com/minio/minio-go/v7/pkg/encrypt"
 )
 
-// s3Store is a bucket, or what lies below a prefix there.
+// s3Store keeps objects in a bucket, below a prefix.
 type s3Store struct {
 	client *minio.Core
-	http   *http.Client // for what the client has no call for
+	http   *http.Client // for requests for which the client has no method
 	bucket string
-	prefix string // of all keys: "" or ending as it was given
+	prefix string // of all keys; "" or as given in the URL
 	sealed encrypt.ServerSide
 }
 
-// partSize is how much of an object is in memory before it is sent, and the size of the parts of a
-// larger one. With 10,000 parts an object has 80 GiB at most.
+// partSize is the size up to which an object is collected in memory and sent in one request, and
+// the size of the parts of larger objects. With 10,000 parts, an object has at most 80 GiB.
 const partSize = 8 << 20
 
-// known turns S3's not-found into ours.
+// known converts S3's error for a missing object to ErrNotFound.
 func known(err error) error {
 	if minio.ToErrorResponse(err).Code == minio.NoSuchKey {
 		return fmt.Errorf("%w: %w", ErrNotFound, err)
@@ -33,9 +33,9 @@ func known(err error) error {
 	return err
 }
 
-// put sends a small object in one request, and a larger one in parts, which are
-// an object only when the last request has said so. What fails in between is
-// taken back; what a crash leaves of it, a lifecycle rule of the bucket removes.
+// put sends a small object in one request, and a larger one in parts, which become an object with
+// the last request only. After an error the parts are deleted; those that a crash leaves are
+// deleted by a lifecycle rule of the bucket.
 func (b *s3Store) put(ctx context.Context, key string, write func(io.Writer) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -53,8 +53,8 @@ func (b *s3Store) put(ctx context.Context, key string, write func(io.Writer) err
 	return u.finish()
 }
 
-// putNew asks the server that nothing of this name is there. It is one request, of
-// any size: what completes several parts asks for nothing.
+// putNew makes the server refuse the object if the key exists. It always sends one request,
+// because the client sends no such condition when it completes a multipart upload.
 func (b *s3Store) putNew(ctx context.Context, key string, body []byte) error {
 	o := minio.PutObjectOptions{ContentType: "application/json", SendContentMd5: true, ServerSideEncryption: b.sealed,
 		DisableMultipart: true}
@@ -66,13 +66,13 @@ func (b *s3Store) putNew(ctx context.Context, key string, body []byte) error {
 	return err
 }
 
-// upload collects what is written. When there is more than one part of it, it
-// goes on through a pipe to whoever sends parts.
+// upload buffers what is written. If that is more than one part, it is passed through a pipe to a
+// goroutine that sends parts.
 type upload struct {
-	send  func(body io.Reader, size int64) error // size -1: until the end of body
+	send  func(body io.Reader, size int64) error // size -1: unknown
 	first bytes.Buffer
 	rest  *io.PipeWriter
-	sent  chan error // of the goroutine that sends parts
+	sent  chan error // result of the goroutine that sends parts
 }
 
 func (u *upload) Write(p []byte) (int, error) {
@@ -91,7 +91,7 @@ func (u *upload) begin() {
 	go func() {
 		err := u.send(io.MultiReader(&u.first, body), -1)
 		if err != nil {
-			_ = body.CloseWithError(err) // ends writes
+			_ = body.CloseWithError(err) // makes writes fail
 		}
 		u.sent <- err
 	}()
@@ -105,7 +105,7 @@ func (u *upload) finish() error {
 	return <-u.sent
 }
 
-// abandon takes back what was sent, and returns the error.
+// abandon makes a running upload fail, waits for its end, and returns err.
 func (u *upload) abandon(err error) error {
 	if u.rest != nil {
 		_ = u.rest.CloseWithError(err)
@@ -142,7 +142,7 @@ func (b *s3Store) walk(ctx context.Context, what minio.ListObjectsOptions, each 
 			return err
 		}
 	}
-	return ctx.Err() // the iterator ends without a word
+	return ctx.Err() // when cancelled, the iterator ends without an error
 }
 
 func (b *s3Store) open(ctx context.Context, key string, size int64) (Reader, error) {
@@ -158,9 +158,9 @@ func (b *s3Store) close() error {
 	return nil
 }
 
-// s3Reader reads ranges, one request each.
+// s3Reader reads ranges of an object, with one request each.
 type s3Reader struct {
-	ctx  context.Context // of the Open: reads end with it
+	ctx  context.Context // the context of Open; reads fail when it ends
 	b    *s3Store
 	key  string
 	size int64

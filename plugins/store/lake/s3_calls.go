@@ -10,8 +10,8 @@ import (
 	"weir/internal/platform/calls"
 )
 
-// The kinds of calls of S3. Multi-part uploads are put; what a bucket is asked
-// about itself is other.
+// Kinds of calls to S3. Requests of multipart uploads are put, requests about the bucket are
+// other.
 const (
 	callGet    = "get"
 	callPut    = "put"
@@ -21,15 +21,15 @@ const (
 	callOther  = "other"
 )
 
-// s3Calls notes each request to S3, tries that are repeated too: from its start
-// until the answer's head is there.
+// s3Calls measures each request to S3, including retries: from its start until the header of the
+// response has arrived.
 type s3Calls struct {
 	*http.Transport
 	meter *calls.Meter
 }
 
-// s3Error is an answer that is an error of the store's. That an object is there or is
-// not is none, nor that a server of this protocol does not know a request.
+// s3Error is a response that counts as an error of the server. That an object exists or does not
+// exist, or that the server does not support a request, does not.
 type s3Error int
 
 func failure(status int) bool {
@@ -43,7 +43,7 @@ func failure(status int) bool {
 
 func (e s3Error) Error() string { return http.StatusText(int(e)) }
 
-// RoundTrip is http.RoundTripper's.
+// RoundTrip implements http.RoundTripper.
 func (t *s3Calls) RoundTrip(r *http.Request) (*http.Response, error) {
 	began := time.Now()
 	res, err := t.Transport.RoundTrip(r)
@@ -51,14 +51,14 @@ func (t *s3Calls) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err == nil && failure(res.StatusCode) && !(res.StatusCode == http.StatusForbidden && ofVersions(r.URL.Query())) {
 		failed = s3Error(res.StatusCode)
 	}
-	if !errors.Is(r.Context().Err(), context.Canceled) { // else nobody waits any more
+	if !errors.Is(r.Context().Err(), context.Canceled) { // otherwise the caller has given up
 		t.meter.Note(kindOf(r), began, failed)
 	}
 	return res, err
 }
 
-// ofVersions tells whether a request asks for versions, which weir may, and need not
-// be allowed to see.
+// ofVersions reports whether a request asks for versions. weir does not need the permission for
+// that.
 func ofVersions(q url.Values) bool { return q.Has("versioning") || q.Has("versions") }
 
 func kindOf(r *http.Request) string {

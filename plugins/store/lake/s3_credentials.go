@@ -11,11 +11,11 @@ import (
 	"github.com/minio/minio-go/v7/pkg/credentials"
 )
 
-// credentials are looked for where AWS's own tools look: the environment; the
-// role of a pod or a task, when the environment tells of one; the profile in
-// the shared files; the role of the instance. A profile that is named is asked alone.
+// credentials looks for credentials where the tools of AWS do: in the environment; the role of a
+// pod or task, if the environment has one; the profile in the shared files; the role of the
+// instance. If a profile is named, it looks only there.
 func (q *s3Query) credentials() *credentials.Credentials {
-	// Outside of a cloud nobody answers for roles.
+	// Outside of a cloud, requests for a role get no response.
 	role := &credentials.IAM{Client: &http.Client{Timeout: 10 * time.Second}, Region: q.region}
 	file := &credentials.FileAWSCredentials{Profile: q.profile}
 	switch {
@@ -32,15 +32,16 @@ func (q *s3Query) credentials() *credentials.Credentials {
 	return credentials.New(&chain{providers: []credentials.Provider{&credentials.EnvAWS{}, file, role}})
 }
 
-// chain asks one after the other, and goes on with the one that has an answer.
-// The library's own goes on without credentials when none has.
+// chain tries one provider after the other, and stays with the first that has credentials. Unlike
+// the library's chain it fails if none has.
 type chain struct {
 	providers []credentials.Provider
 	current   credentials.Provider
-	until     time.Time // of an answer that does not say when it expires
+	until     time.Time // for credentials without an expiry
 }
 
-// askAgain is how long such an answer is good for: files are replaced.
+// askAgain is how long credentials without an expiry are used before they are read again, because
+// files may be replaced.
 const askAgain = time.Minute
 
 func (c *chain) RetrieveWithCredContext(cc *credentials.CredContext) (credentials.Value, error) {

@@ -16,8 +16,8 @@ import (
 	"github.com/minio/minio-go/v7"
 )
 
-// rules reads the lifecycle rules of the bucket. The client's own types keep one
-// transition a rule, and would drop what rules of others say beside it.
+// rules returns the lifecycle rules of the bucket. known is false if the server has no such rules.
+// It does not use the client's types, which would lose elements of rules of others.
 func (b *s3Store) rules(ctx context.Context) (have []rule, known bool, err error) {
 	body, err := b.lifecycle(ctx, http.MethodGet, nil)
 	switch minio.ToErrorResponse(err).Code {
@@ -38,7 +38,7 @@ func (b *s3Store) rules(ctx context.Context) (have []rule, known bool, err error
 	return all.Rules, true, nil
 }
 
-// setRules replaces the lifecycle rules of the bucket.
+// setRules replaces all lifecycle rules of the bucket.
 func (b *s3Store) setRules(ctx context.Context, rules []rule) error {
 	var body bytes.Buffer
 	body.WriteString(`<LifecycleConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/">`)
@@ -58,7 +58,7 @@ func (b *s3Store) lifecycle(ctx context.Context, method string, body []byte) ([]
 	defer cancel()
 	header := http.Header{}
 	if body != nil {
-		sum := md5.Sum(body) // S3 asks for it here
+		sum := md5.Sum(body) // S3 requires it for this request
 		header.Set("Content-Md5", base64.StdEncoding.EncodeToString(sum[:]))
 	}
 	at, err := b.client.PresignHeader(ctx, method, b.bucket, "", rulesTime, url.Values{"lifecycle": {""}}, header)
@@ -73,7 +73,7 @@ func (b *s3Store) lifecycle(ctx context.Context, method string, body []byte) ([]
 	resp, err := b.http.Do(req)
 	var withURL *url.Error
 	if errors.As(err, &withURL) {
-		return nil, withURL.Err // without the URL, which is a key for a minute
+		return nil, withURL.Err // without the URL, whose signature is valid for a minute
 	} else if err != nil {
 		return nil, err
 	}

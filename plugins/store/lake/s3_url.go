@@ -18,17 +18,17 @@ import (
 	"weir/internal/platform/calls"
 )
 
-// s3Attempts is how often a request is sent before its error counts: a store
-// that is down is noticed in a second, and tried again by whoever writes.
+// s3Attempts is how often a request is sent before its error is returned. It is small so that an
+// outage is noticed within about a second; writers try again.
 const s3Attempts = 3
 
-// s3Query is what the query of an s3 URL says.
+// s3Query has the options in the query of an s3 URL.
 type s3Query struct {
 	prefix, region, endpoint, profile, sse, kmsKey string
 	pathStyle, plain, anonymous, dualstack         bool
 }
 
-// readS3Query refuses what it does not know. Its errors show no values.
+// readS3Query rejects unknown options. Its errors do not contain values.
 func readS3Query(query url.Values) (q s3Query, err error) {
 	texts := map[string]*string{"prefix": &q.prefix, "region": &q.region, "endpoint": &q.endpoint,
 		"profile": &q.profile, "ssetype": &q.sse, "kmskeyid": &q.kmsKey}
@@ -47,7 +47,7 @@ func readS3Query(query url.Values) (q s3Query, err error) {
 	return q, nil
 }
 
-// openS3 makes the client of a bucket; nothing is sent yet.
+// openS3 returns the store of a bucket, without sending anything.
 func openS3(u *url.URL, meter *calls.Meter) (*s3Store, error) {
 	if err := s3utils.CheckValidBucketName(u.Host); err != nil {
 		return nil, fmt.Errorf("reading the bucket's name: %w; expected s3://BUCKET/PREFIX?region=…", err)
@@ -88,8 +88,7 @@ func openS3(u *url.URL, meter *calls.Meter) (*s3Store, error) {
 	return store, nil
 }
 
-// aws is where a bucket is looked for when no endpoint is given; the client
-// goes on to the region's.
+// aws is the server if no endpoint is given; the client changes to the server of the region.
 const aws = "s3.amazonaws.com"
 
 func (q *s3Query) server() (host string, secure bool, err error) {
@@ -104,8 +103,7 @@ func (q *s3Query) server() (host string, secure bool, err error) {
 	return u.Host, u.Scheme == "https" && !q.plain, nil
 }
 
-// lookup is where a request names the bucket: in the host, unless it must be in
-// the path.
+// lookup says whether requests name the bucket in the host or in the path.
 func (q *s3Query) lookup(host string) minio.BucketLookupType {
 	name, _, _ := strings.Cut(host, ":")
 	_, err := netip.ParseAddr(strings.Trim(name, "[]"))
@@ -113,7 +111,7 @@ func (q *s3Query) lookup(host string) minio.BucketLookupType {
 	case q.pathStyle || err == nil || strings.HasPrefix(host, "["):
 		return minio.BucketLookupPath
 	case host == aws:
-		return minio.BucketLookupAuto // not for names with dots, which no certificate covers
+		return minio.BucketLookupAuto // in the path for names with dots, which certificates do not cover
 	}
 	return minio.BucketLookupDNS
 }

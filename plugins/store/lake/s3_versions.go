@@ -8,9 +8,8 @@ import (
 	"github.com/minio/minio-go/v7"
 )
 
-// Earlier are the bytes of objects that were replaced or deleted, and that the store
-// keeps all the same, as a bucket with versions does. False: it keeps none, or does
-// not tell.
+// Earlier returns how many bytes objects have that were replaced or deleted but are kept as
+// earlier versions. keeps is false if the store keeps none, or does not show them.
 func (s *Store) Earlier(ctx context.Context) (n int64, keeps bool, err error) {
 	b, is := s.backend.(*s3Store)
 	if !is {
@@ -37,7 +36,7 @@ func (b *s3Store) earlier(ctx context.Context) (n int64, keeps bool, err error) 
 	return n, err == nil, told(err)
 }
 
-// told is nil for a server that knows no versions, or does not let us see them.
+// told returns nil instead of the errors of a server that has no versions, or does not show them.
 func told(err error) error {
 	switch minio.ToErrorResponse(err).StatusCode {
 	case http.StatusForbidden, http.StatusMethodNotAllowed, http.StatusNotImplemented:

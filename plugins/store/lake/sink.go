@@ -19,8 +19,8 @@ const (
 	fieldTimeout = "timeout"
 )
 
-// Sink is a store as an output writes to it: what its config says, and, once it
-// is connected, the store with what was written to it of late.
+// Sink is a store to which an output writes: its config and, after Connect, the open store and the
+// memory of what was written to it.
 type Sink struct {
 	URL    string
 	Store  *Store  // nil until Connect
@@ -31,7 +31,7 @@ type Sink struct {
 	release         func()
 }
 
-// SinkFields are the fields that ReadSink reads.
+// SinkFields returns the fields that ReadSink reads.
 func SinkFields(examples ...any) []*service.ConfigField {
 	return []*service.ConfigField{
 		service.NewStringField(fieldURL).Secret().
@@ -47,15 +47,14 @@ func SinkFields(examples ...any) []*service.ConfigField {
 	}
 }
 
-// ReadSink reads the config of a sink; nothing is opened.
+// ReadSink reads the config of a sink. It opens nothing.
 func ReadSink(parsed *service.ParsedConfig, res *service.Resources) (*Sink, error) {
 	s := &Sink{res: res}
 	return s, conf.Read(parsed, fieldURL, URL(&s.URL), fieldRecall, conf.NotNegative(&s.recall),
 		fieldTimeout, conf.Positive(&s.timeout))
 }
 
-// Connect opens the store, if it is not, and reads what was written to it within
-// recall.
+// Connect opens the store, if it is not open, and reads what was written to it within recall.
 func (s *Sink) Connect(ctx context.Context, now time.Time) error {
 	if s.Store == nil {
 		store, release, err := Shared(ctx, s.res, s.URL)
@@ -74,7 +73,7 @@ func (s *Sink) Connect(ctx context.Context, now time.Time) error {
 
 var errTimeout = errors.New("the store did not answer in time")
 
-// Put is Memory.Put, for as long as writing one object may take.
+// Put is Memory.Put with the timeout of the config.
 func (s *Sink) Put(ctx context.Context, knew *tombstone.Set, name Name, table *Table, rows int, options Options,
 	coverage *Coverage, columns Columns) (size int64, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.timeout, errTimeout)
@@ -86,7 +85,7 @@ func (s *Sink) Put(ctx context.Context, knew *tombstone.Set, name Name, table *T
 	return size, err
 }
 
-// Close releases the store. It may be called again, and before Connect.
+// Close releases the store. It may be called more than once, and before Connect.
 func (s *Sink) Close() {
 	if s.release != nil {
 		s.release()

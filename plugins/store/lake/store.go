@@ -1,7 +1,6 @@
-// Package lake keeps Parquet objects in date folders of a blob store: a local
-// directory, S3 or memory, chosen by URL. It knows how objects are named, which
-// records of the log each one covers, and how to write one so that it appears
-// whole or not at all. It is a leaf: it imports no room.
+// Package lake keeps Parquet objects in date folders of a blob store: a local directory, S3 or
+// memory, by its URL. It knows how objects are named, which records of the log each one covers,
+// and how to write one so that it appears as a whole or not at all.
 package lake
 
 import (
@@ -17,10 +16,10 @@ import (
 	"weir/internal/platform/conf"
 )
 
-// ErrNotFound says that an object is not, or no longer, in the store.
+// ErrNotFound says that an object does not exist, or not any more.
 var ErrNotFound = errors.New("object not found")
 
-// ErrExists says that an object which was to be new is there.
+// ErrExists says that an object exists that was to be created.
 var ErrExists = errors.New("object exists")
 
 // Blob is an object in a listing.
@@ -29,29 +28,29 @@ type Blob struct {
 	Size int64
 }
 
-// Reader reads parts of one object, from several goroutines if need be.
+// Reader reads parts of one object. It is safe for concurrent use.
 type Reader interface {
 	io.ReaderAt
 	io.Closer
 	Size() int64
 }
 
-// backend is what a blob store must do. Keys are slash-separated.
+// backend is a kind of blob store. Keys are separated by slashes. It is safe for concurrent use.
 type backend interface {
-	// put makes the object appear whole, replacing one of the same key, once
-	// write has returned nil; after an error the object may be there only if
-	// the store could not tell. It is durable when put returns nil.
+	// put writes an object, which appears as a whole once write has returned nil, and replaces one
+	// of the same key. When put returns nil the object is durable. After an error it does not
+	// exist, unless the store could not tell whether it was written.
 	put(ctx context.Context, key string, write func(io.Writer) error) error
-	// putNew is put for an object that must not be there: ErrExists, when it is.
-	// What is there may be this one, where the store's answer was lost.
+	// putNew is put for an object that must not exist; it returns ErrExists if it does. That may
+	// be this very object, if a response of the store was lost.
 	putNew(ctx context.Context, key string, body []byte) error
-	// list calls each, in the order of keys, with every object below prefix.
+	// list calls each for every object below prefix, in the order of keys.
 	list(ctx context.Context, prefix string, each func(Blob) error) error
 	// folders returns the names of the folders directly below prefix, sorted.
 	folders(ctx context.Context, prefix string) ([]string, error)
 	open(ctx context.Context, key string, size int64) (Reader, error)
 	remove(ctx context.Context, key string) error
-	// below is the store of what lies in a folder, over the same connections.
+	// below returns the store for what is in a folder, with the same connections.
 	below(folder string) backend
 	close() error
 }
@@ -63,7 +62,7 @@ type Store struct {
 	spared spared
 
 	mu    sync.Mutex
-	views map[string]*Store // by their folders
+	views map[string]*Store // by folder
 }
 
 // Open opens a store by URL:
@@ -77,7 +76,7 @@ func Open(_ context.Context, rawURL string) (*Store, error) {
 	return openStore(rawURL, openFile, nil)
 }
 
-// CheckURL says what is wrong with a store's URL, without touching the store.
+// CheckURL returns what is wrong with the URL of a store, without accessing the store.
 func CheckURL(rawURL string) error {
 	s, err := openStore(rawURL, fileAt, nil)
 	if err != nil {
@@ -86,14 +85,14 @@ func CheckURL(rawURL string) error {
 	return s.Close()
 }
 
-// OpenReading is Open for those who only read: it makes no directory and needs
-// no right to write in one. A directory that is missing holds nothing.
+// OpenReading is Open for reading only: it creates no directory, and needs no permission to write.
+// A directory that does not exist is an empty store.
 func OpenReading(_ context.Context, rawURL string) (*Store, error) {
 	return openStore(rawURL, fileAt, nil)
 }
 
-// URL reads the URL of a store of objects from a config, with conf.Read. One that
-// cannot be opened is wrong.
+// URL reads the URL of a store from a config, with conf.Read, and rejects one that CheckURL
+// rejects.
 func URL(to *string) any {
 	return conf.Valid(conf.URL(to, schemes()...), func() error { return CheckURL(*to) })
 }
@@ -110,7 +109,7 @@ func MaybeURL(to *string) any {
 
 func schemes() []string { return []string{"file", "s3", "mem"} }
 
-// openStore opens a store, and notes the calls of a server: nil notes none.
+// openStore opens a store. of returns the meter of calls to a server; nil measures none.
 func openStore(rawURL string, file func(string) (*fileStore, error), of func() *calls.Meter) (*Store, error) {
 	if strings.HasPrefix(rawURL, "file://") {
 		f, err := file(rawURL)
@@ -142,8 +141,8 @@ func openStore(rawURL string, file func(string) (*fileStore, error), of func() *
 	return s, nil
 }
 
-// Below is the store of another table, in a folder of this one. It is closed with this
-// one, and not by itself.
+// Below returns the store in a folder of this one, for another table. It is closed with this one
+// and must not be closed by itself.
 func (s *Store) Below(folder string) *Store {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -158,12 +157,12 @@ func (s *Store) Below(folder string) *Store {
 	return view
 }
 
-// Name is the URL of the store without its query.
+// Name returns the URL of the store without its query.
 func (s *Store) Name() string { return s.name }
 
-// put writes an object. When it returns nil the object is durable and whole;
-// after an error it is absent, or whole when the store could not say whether it
-// took it: look before writing the same rows again.
+// put writes an object. When it returns nil the object is durable and whole. After an error it
+// does not exist, or exists as a whole if the store could not tell: look before writing the same
+// rows again.
 func (s *Store) put(ctx context.Context, key string, write func(io.Writer) error) error {
 	if err := s.backend.put(ctx, key, write); err != nil {
 		return fmt.Errorf("writing %s to %s: %w", key, s.name, err)
@@ -171,14 +170,13 @@ func (s *Store) put(ctx context.Context, key string, write func(io.Writer) error
 	return nil
 }
 
-// Write writes an object under a key that is none of weir's own, as put does: it
-// takes the place of the one before when it is whole, and write may be called but
-// once.
+// Write writes an object under a key that is not by NewName, as put does. It replaces the previous
+// one when it is complete. write is called once.
 func (s *Store) Write(ctx context.Context, key string, write func(io.Writer) error) error {
 	return s.put(ctx, key, write)
 }
 
-// PutBytes writes an object whose bytes are at hand, as put does.
+// PutBytes writes an object as put does.
 func (s *Store) PutBytes(ctx context.Context, key string, body []byte) error {
 	return s.put(ctx, key, func(w io.Writer) error {
 		_, err := w.Write(body)
@@ -186,9 +184,9 @@ func (s *Store) PutBytes(ctx context.Context, key string, body []byte) error {
 	})
 }
 
-// PutNew is PutBytes for an object that must not be there: of several writers, one
-// has its own there, and the others ErrExists. Its writer may have that, too, when
-// the answer of the store was lost: read what is there.
+// PutNew is PutBytes for an object that must not exist: of several writers one succeeds, and the
+// others get ErrExists. The one that succeeded may get it too, if the response of the store was
+// lost; to find out, read the object.
 func (s *Store) PutNew(ctx context.Context, key string, body []byte) error {
 	if err := s.putNew(ctx, key, body); err != nil {
 		return fmt.Errorf("writing %s to %s: %w", key, s.name, err)
@@ -196,7 +194,8 @@ func (s *Store) PutNew(ctx context.Context, key string, body []byte) error {
 	return nil
 }
 
-// Open opens an object for reading. ErrNotFound may also come from a read.
+// Open opens an object for reading. Whether it exists may be noticed by a read only, which returns
+// ErrNotFound then.
 func (s *Store) Open(ctx context.Context, b Blob) (Reader, error) {
 	r, err := s.open(ctx, b.Key, b.Size)
 	if err != nil {
@@ -205,8 +204,8 @@ func (s *Store) Open(ctx context.Context, b Blob) (Reader, error) {
 	return r, nil
 }
 
-// Remove deletes objects; one that is gone already is no error. What was
-// deleted before an error stays deleted.
+// Remove deletes objects. It is not an error if one does not exist. On an error some may be
+// deleted.
 func (s *Store) Remove(ctx context.Context, keys ...string) error {
 	for _, key := range keys {
 		if err := s.remove(ctx, key); err != nil && !errors.Is(err, ErrNotFound) {
@@ -219,7 +218,7 @@ func (s *Store) Remove(ctx context.Context, keys ...string) error {
 // Close releases the store's connections.
 func (s *Store) Close() error { return s.close() }
 
-// List calls each with every object below the folder prefix, in key order.
+// List calls each for every object below the folder prefix, in the order of keys.
 func (s *Store) List(ctx context.Context, prefix string, each func(Blob) error) error {
 	if err := s.list(ctx, prefix, each); err != nil {
 		return fmt.Errorf("listing %s of %s: %w", prefix, s.name, err)
@@ -227,7 +226,7 @@ func (s *Store) List(ctx context.Context, prefix string, each func(Blob) error) 
 	return nil
 }
 
-// Folders returns the names of the folders below prefix ("" is the root).
+// Folders returns the names of the folders directly below prefix; "" is the root.
 func (s *Store) Folders(ctx context.Context, prefix string) ([]string, error) {
 	names, err := s.folders(ctx, prefix)
 	if err != nil {
