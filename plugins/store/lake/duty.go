@@ -8,28 +8,28 @@ import (
 	"weir/internal/lifecycle/expire"
 )
 
-// Duty is the upkeep of one store: compaction, retention, the bucket's rules.
+// Duty is the regular maintenance of a store: compaction, retention, and lifecycle rules of the
+// bucket.
 type Duty struct {
 	Table     *Table
-	Keep      time.Duration // by the day of the rows; 0 keeps them for good
+	Keep      time.Duration // counted from the day of the rows; 0: for ever
 	Compact   bool
-	Lifecycle bool // keep the bucket's lifecycle rules right
+	Lifecycle bool // check and write the bucket's lifecycle rules
 }
 
-// Report tells what a duty did, or, in a dry run, what its retention would do.
+// Report says what a Duty did or, in a dry run, what its retention would do.
 type Report struct {
 	Merged    int       `json:"objects_merged,omitempty"`
 	Into      int       `json:"objects_written,omitempty"`
-	Repeats   int64     `json:"repeated_rows_removed,omitempty"` // rows of a delivery that was stored twice
+	Repeats   int64     `json:"repeated_rows_removed,omitempty"` // rows of deliveries that were stored twice
 	Retention Removed   `json:"retention"`
-	Lifecycle Lifecycle `json:"lifecycle,omitempty"` // of the bucket's own rules
+	Lifecycle Lifecycle `json:"lifecycle,omitempty"` // outcome for the bucket's rules
 }
 
-// Do does the duty. What fails does not keep the rest from being done, but
-// where holds cannot be read nothing is deleted and no rule is changed. What was
-// done stays done, and the next run goes on.
+// Do runs the maintenance. A step that fails does not keep the others from running, but nothing is
+// deleted and no rule is changed if the holds cannot be read. It can be run again after an error.
 func (d Duty) Do(ctx context.Context, s *Store, p expire.Pass) (r Report, err error) {
-	if d.Lifecycle { // first: where someone is held, the bucket's own rule must go whatever else fails
+	if d.Lifecycle { // first: with a hold, the bucket must not delete, whatever else fails
 		r.Lifecycle, err = s.lifecycle(ctx, d.Keep, p)
 	}
 	if d.Compact && !p.DryRun {

@@ -11,43 +11,42 @@ import (
 	"weir/internal/lifecycle/tombstone"
 )
 
-// Erasure names the rows that must go, wherever they are.
+// Erasure selects the rows to erase.
 type Erasure struct {
 	Fleet  string    // required
-	Device string    // "" is the whole fleet
-	Name   bool      // Device is no device's name but one of a person
-	Until  time.Time // required: rows that were received later stay
+	Device string    // "": the whole fleet
+	Name   bool      // Device is the name of a person, not a device id
+	Until  time.Time // required: rows that were received later are kept
 	DryRun bool
-	// Seen are objects that need not be looked at again: they do not change.
-	// What Erase looked at it adds. nil: all are looked at.
+	// Seen has the keys of objects that were processed before and are skipped, because objects do
+	// not change. Erase adds those that it has processed. nil: all are processed.
 	Seen map[string]bool
-	// Row is called, when set, with each row that is to go, which has the columns
-	// that the table is erased by, and no others. Before is called when all of
-	// an object have been found, and nothing of it has gone. Both are called
-	// again for an object that a crash left.
+	// Row is called, if set, with each row that will be erased. It has only the columns that the
+	// table is erased by. Before is called, if set, after Row was called for all such rows of an
+	// object, and before any of them is deleted. After a crash, both are called again for an
+	// object that was not finished.
 	Row    func(Ref)
 	Before func(o Object, rows int64) error
 
-	also []tombstone.Who // in the same pass: a row of several is one row
+	also []tombstone.Who // erased in the same pass; a row of several of them counts once
 }
 
-// who are those whose rows go.
+// who returns all devices or persons whose rows are erased.
 func (e Erasure) who() []tombstone.Who {
 	return append([]tombstone.Who{{Device: e.Device, Name: e.Name}}, e.also...)
 }
 
-// Erase deletes the rows of a device or a fleet, or those that name a person, received up
-// to a time, from every object. When it returns nil, no object has such a row but those that
-// writers who do not know of the tombstone are about to write: bury that first,
-// and run it again EraseSettle later. After an error run it again: what is done
-// stays done.
+// Erase deletes from every object the rows of a device or of a fleet, or those that name a person,
+// that were received until a time. When it returns nil, such rows can only appear in objects of
+// writers that do not know the tombstone yet. So the tombstone must be buried first, and Erase
+// must be run again EraseSettle later. Erase can be run again after an error.
 func (s *Store) Erase(ctx context.Context, t *Table, e Erasure) (removed Removed, err error) {
 	if e.Fleet == "" || e.Until.IsZero() {
 		return removed, errors.New("erasing: name a fleet and a time")
 	}
 	who := slices.DeleteFunc(e.who(), func(who tombstone.Who) bool { return who.Name && t.Names == nil })
 	if len(who) == 0 {
-		return removed, nil // no row of this table names anybody
+		return removed, nil // no row of this table names a person
 	}
 	w := target{gone: t.received(e, who), row: e.Row, before: e.Before}
 	if !slices.ContainsFunc(who, func(who tombstone.Who) bool { return who.Device == "" }) {
@@ -70,7 +69,7 @@ func (s *Store) Erase(ctx context.Context, t *Table, e Erasure) (removed Removed
 			}
 			err := s.purge(ctx, t, o, w, e.DryRun, &removed)
 			if errors.Is(err, ErrNotFound) && try < relists {
-				changed = true // compaction put its rows elsewhere: look again
+				changed = true // compaction moved its rows to another object: list again
 				continue
 			}
 			if err != nil {
@@ -84,7 +83,7 @@ func (s *Store) Erase(ctx context.Context, t *Table, e Erasure) (removed Removed
 	}
 }
 
-// received tells of a row whether the erasure is about it.
+// received returns whether a row is to be erased.
 func (t *Table) received(e Erasure, who []tombstone.Who) func(Ref) bool {
 	until := e.Until.UnixMicro()
 	return func(r Ref) bool {
@@ -93,7 +92,7 @@ func (t *Table) received(e Erasure, who []tombstone.Who) func(Ref) bool {
 	}
 }
 
-// of tells whether a row of the fleet is of somebody.
+// of reports whether a row of the fleet belongs to who.
 func (t *Table) of(r Ref, who tombstone.Who) bool {
 	switch {
 	case who.Name:
@@ -105,8 +104,8 @@ func (t *Table) of(r Ref, who tombstone.Who) bool {
 	return device == who.Device || device == "" && t.Mentions != nil && t.Mentions(r, who.Device)
 }
 
-// receivedAt returns when a row was received, in microseconds since 1970. Of
-// one of which nobody knows, that is before all others.
+// receivedAt returns when a row was received, in microseconds since 1970; the earliest time if
+// that is not known.
 func (t *Table) receivedAt(r Ref) int64 {
 	for _, c := range t.ReceivedColumns {
 		if v := r.Value(c); !v.IsNull() {

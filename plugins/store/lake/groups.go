@@ -5,9 +5,9 @@ import (
 	"io"
 )
 
-// PutGroups writes an object of a table whose rows come a row group at a time:
-// next returns how many and their columns, and none at the end. The object says
-// nothing of the log. It is there as after PutBytes; size is how long it is.
+// PutGroups writes an object of a table, one row group at a time: next returns the number of rows
+// of the next one and their columns, and 0 at the end. The object has no coverage. It becomes
+// visible and durable as with PutBytes. size is its length in bytes.
 func (s *Store) PutGroups(ctx context.Context, key string, t *Table,
 	next func() (rows int, columns Columns, err error)) (size int64, err error) {
 	err = s.put(ctx, key, func(w io.Writer) error {
@@ -35,7 +35,7 @@ func (s *Store) PutGroups(ctx context.Context, key string, t *Table,
 	return size, err
 }
 
-// counter counts what is written.
+// counter counts the bytes that are written.
 type counter struct {
 	to io.Writer
 	n  int64

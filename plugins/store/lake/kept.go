@@ -11,28 +11,28 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// Kept is what a store of objects is to lifecycle.
+// Kept describes a store of objects for retention and erasure.
 type Kept struct {
 	Name    string
 	Place   lifecycle.Place
-	Below   string // the folder of the place in which it lies; "" is the place itself
+	Below   string // the folder in the place; "": the place itself
 	Keep    lifecycle.Keep
 	Table   *Table
-	Counted string  // what an erasure counts rows as
-	Few     bool    // so few rows that every object may be asked how many it has
-	Beside  *Beside // nil: nothing
+	Counted string  // the name under which erased rows are counted
+	Few     bool    // it has few rows, so the footers of all objects may be read to count them
+	Beside  *Beside // may be nil
 }
 
-// Beside is what the control store has of rows, and goes before them.
+// Beside describes data in the control store that belongs to rows, and is erased before them.
 type Beside struct {
 	Prepare func(context.Context, *sqldb.DB) error
 	ID      func(Ref) [16]byte
 	Count   func(ctx context.Context, db *sqldb.DB, ids [][16]byte, into map[string]int64) error
-	// Erase is one transaction, which counts what it deletes under the job.
+	// Erase runs in one transaction, and counts what it deletes under the job.
 	Erase func(ctx context.Context, db *sqldb.DB, job string, ids [][16]byte) error
 }
 
-// Kind declares the store.
+// Kind returns the description of the store for package lifecycle.
 func (k Kept) Kind() lifecycle.Kind {
 	return lifecycle.Kind{Name: k.Name, Place: k.Place, Below: k.Below, Keep: []lifecycle.Keep{k.Keep},
 		Open: func(ctx context.Context, at *lifecycle.Places) (lifecycle.Store, error) {
@@ -48,22 +48,21 @@ func (k Kept) Kind() lifecycle.Kind {
 		}}
 }
 
-// kept is an opened Kept.
+// kept is an opened store.
 type kept struct {
 	Kept
 	store *Store
 	at    *lifecycle.Places
 
 	mu     sync.Mutex
-	looked map[string]map[string]bool // by job: objects that do not change any more
+	looked map[string]map[string]bool // by job: keys of objects that were processed
 }
 
-// lookedMost bounds the jobs that looked remembers: one that another process
-// finished stays in it.
+// lookedMost bounds the jobs in looked, where a job that another process has finished would stay.
 const lookedMost = 64
 
-// Expire also merges small objects, which needs no holds, and keeps the bucket's
-// rules.
+// Expire also merges small objects, which does not depend on holds, and maintains the bucket's
+// lifecycle rules.
 func (k *kept) Expire(ctx context.Context, u lifecycle.Upkeep) ([]lifecycle.Share, error) {
 	s := lifecycle.Share{Store: k.Name, Place: k.store.Name(), OlderThan: u.Before(0)}
 	done, err := Duty{Table: k.Table, Keep: u.Keep[0], Compact: u.Compact, Lifecycle: u.Rules}.Do(ctx, k.store, u.Pass)
@@ -80,8 +79,8 @@ func (k *kept) Bytes(ctx context.Context) (total int64, err error) {
 	return total, err
 }
 
-// Rows is how many there are, where they are few. Known are those of objects that
-// were asked before: they do not change.
+// Rows returns the number of rows, if there are few objects. known has those of objects whose
+// footers were read before; objects do not change.
 func (k *kept) Rows(ctx context.Context, known map[string]int64) (total int64, tells bool, err error) {
 	if !k.Few {
 		return 0, false, nil
@@ -113,7 +112,7 @@ func (k *kept) Bury(ctx context.Context, stone tombstone.Stone) error {
 	return k.store.Bury(ctx, stone)
 }
 
-// Count counts a row once, however many it is of.
+// Count counts a row once, even if it belongs to several.
 func (k *kept) Count(ctx context.Context, fleet string, of ...tombstone.Who) (map[string]int64, error) {
 	if len(of) == 0 {
 		return nil, nil
@@ -136,7 +135,7 @@ func (k *kept) Count(ctx context.Context, fleet string, of ...tombstone.Who) (ma
 	return counts, err
 }
 
-// Erase notes the rows of an object before they go.
+// Erase records the number of rows of each object before it deletes them.
 func (k *kept) Erase(ctx context.Context, e lifecycle.Erasure) error {
 	control, err := k.control(ctx)
 	if err != nil {
@@ -177,7 +176,7 @@ func (k *kept) Erase(ctx context.Context, e lifecycle.Erasure) error {
 	return nil
 }
 
-// collect notes the ids of rows, where something goes with them.
+// collect returns a function that collects the ids of rows, if the control store has data of them.
 func (k *kept) collect(ids *[][16]byte) func(Ref) {
 	if k.Beside == nil {
 		return nil
@@ -185,7 +184,7 @@ func (k *kept) collect(ids *[][16]byte) func(Ref) {
 	return func(r Ref) { *ids = append(*ids, k.Beside.ID(r)) }
 }
 
-// control is the database that has what is counted, and what lies beside rows.
+// control returns the control store, which has the counts of erasures and what belongs to rows.
 func (k *kept) control(ctx context.Context) (*sqldb.DB, error) {
 	db, err := k.at.SQL(ctx, lifecycle.Control)
 	if err != nil {

@@ -8,23 +8,23 @@ import (
 	"time"
 )
 
-// Compaction says when small objects are merged.
+// Compaction says which small objects are merged.
 type Compaction struct {
-	Settle    time.Duration // objects younger than this are left alone
-	MinGain   int           // merge a folder only when it loses so many objects
-	SmallSize int64         // objects of more bytes are left alone
-	WideSize  int64         // objects of many hours stay so until they have so many bytes together
-	MaxInputs int           // objects merged at a time: each is open meanwhile
+	Settle    time.Duration // younger objects are not merged
+	MinGain   int           // merge only what reduces the number of objects by this
+	SmallSize int64         // larger objects, in bytes, are not merged
+	WideSize  int64         // objects of many hours are divided by hour once they have so many bytes together
+	MaxInputs int           // objects merged at a time; all are open meanwhile
 }
 
-// DefaultCompaction suits batches of a few seconds.
+// DefaultCompaction returns settings for batches of a few seconds.
 func DefaultCompaction() Compaction {
 	return Compaction{Settle: time.Minute, MinGain: 8, SmallSize: 48 << 20, WideSize: 4 << 20, MaxInputs: 128}
 }
 
-// Compact merges the small objects of every folder. What a query returns does
-// not change, but for rows that were stored twice. It is safe at any moment and
-// from several processes: at worst work is done twice.
+// Compact merges the small objects of every folder. The results of queries do not change, except
+// that rows which were stored twice remain once. It may run at any time and in several processes;
+// at worst they do the same work.
 func (s *Store) Compact(ctx context.Context, t *Table, c Compaction, now time.Time) (total Rewritten, err error) {
 	objects, err := s.Objects(ctx, Select{})
 	if err != nil {
@@ -52,9 +52,9 @@ func (s *Store) Compact(ctx context.Context, t *Table, c Compaction, now time.Ti
 	return total, nil
 }
 
-// plan says what to merge of a folder. Objects of an hour become one. Those
-// that a few stragglers stretch over many hours become one as they are, until
-// they are large enough to be worth an object for each of their hours.
+// plan returns what to merge in a folder. Objects of an hour become one object. Objects that span
+// many hours because of a few late rows are merged without being divided, until they are large
+// enough for an object per hour.
 func (c Compaction) plan(objects []Object) (plan []rewriting) {
 	var narrow, wide []Object
 	size := int64(0)
@@ -89,11 +89,10 @@ func hourly(hours []time.Time) (parts []Part) {
 	return parts
 }
 
-// crowdedHour is how many objects an hour must have for a merge: fewer are not
-// worth writing again.
+// crowdedHour is how many objects an hour must have to be merged: it is not worth it for fewer.
 const crowdedHour = 4
 
-// crowded returns the objects that share an hour with enough others.
+// crowded returns the objects that have an hour in common with enough others.
 func crowded(objects []Object) []Object {
 	count := map[time.Time]int{}
 	for _, o := range objects {
@@ -115,7 +114,7 @@ func (r *Rewritten) add(o Rewritten) {
 	r.BytesIn += o.BytesIn
 }
 
-// hoursOf returns the hours that the objects' times touch.
+// hoursOf returns the hours in which the objects may have rows, sorted.
 func hoursOf(objects []Object) []time.Time {
 	seen := map[time.Time]bool{}
 	var hours []time.Time

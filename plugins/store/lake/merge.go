@@ -10,10 +10,10 @@ import (
 	"github.com/parquet-go/parquet-go"
 )
 
-// mergeRows is how many rows of an object are read at a time when it is merged.
+// mergeRows is how many rows of an object are read at a time for merging.
 const mergeRows = 512
 
-// source reads all rows of one object, in its order.
+// source reads all rows of one object, in their order.
 type source struct {
 	key   string
 	file  *File
@@ -60,7 +60,7 @@ func (s *source) close() error {
 	return errors.Join(err, s.file.Close())
 }
 
-// merging joins objects, each sorted, into one sorted run of rows.
+// merging merges the sorted rows of several objects into one sorted sequence.
 type merging struct {
 	table *Table
 	heads []mergeHead
@@ -81,7 +81,7 @@ func (m *merging) Pop() any {
 	return last
 }
 
-// merge opens objects for merging.
+// merge opens objects for merging. The caller must close the result.
 func (s *Store) merge(ctx context.Context, t *Table, objects []Object) (*merging, error) {
 	m := &merging{table: t}
 	for _, o := range objects {
@@ -130,13 +130,13 @@ func (m *merging) close() error {
 	return errors.Join(errs...)
 }
 
-// sieve passes on the rows of a merge that are wanted, each delivery once.
+// sieve passes on the wanted rows of a merge, each delivery once.
 type sieve struct {
 	in      *merging
 	keep    func(Ref) bool
 	last    Ref
 	kept    int64
-	dropped int64 // not wanted
+	dropped int64 // rows that are not wanted
 	repeats int64
 }
 
@@ -167,9 +167,9 @@ func refColumns(rows []Ref) Columns {
 	}
 }
 
-// Scan calls each with the rows of objects whose time is in [from, to), in the
-// table's order within each hour; a zero time is no bound. It holds the objects
-// of one hour open, FanIn at most. A row stays valid.
+// Scan passes the rows of objects whose time is in [from, to) to each, hour by hour, within an
+// hour in the table's order, each delivery once. A zero time is no bound. Up to FanIn objects are
+// open at a time. Rows stay valid after the call.
 func (s *Store) Scan(ctx context.Context, t *Table, objects []Object, from, to time.Time, each func(Ref) error) error {
 	for _, h := range hoursOf(objects) {
 		part := Part{From: h, To: h.Add(time.Hour)}

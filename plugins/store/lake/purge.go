@@ -9,19 +9,20 @@ import (
 	"github.com/parquet-go/parquet-go"
 )
 
-// target is what to delete: everything, or the rows for which gone is true, all
-// of them of devices if there are any.
+// target says which rows to delete: all, or those for which gone is true. If devices are given,
+// all of those are rows of these devices.
 type target struct {
 	gone    func(Ref) bool
 	devices []string
 	all     bool
-	stays   func(Ref) bool                   // when set, the rows that stay whatever gone says: their time has not come
-	row     func(Ref)                        // called, when set, with each row that is to go
-	before  func(o Object, rows int64) error // called, when set, when all those of an object are known
+	stays   func(Ref) bool                   // if set: rows that must not be deleted yet, whatever gone says
+	row     func(Ref)                        // if set: called with each row that will be deleted
+	before  func(o Object, rows int64) error // if set: called after row, before an object is changed
 }
 
-// purge deletes rows of one object: the object when all are to go, else it is
-// written anew. ErrNotFound says that someone else has changed it meanwhile.
+// purge deletes rows of one object. It deletes the object if that are all rows, else it replaces
+// it by one without these rows. It returns ErrNotFound if the object was deleted or replaced
+// meanwhile.
 func (s *Store) purge(ctx context.Context, t *Table, o Object, w target, dry bool, removed *Removed) error {
 	footer, err := s.readFooter(ctx, o)
 	if err != nil {
@@ -80,7 +81,8 @@ func textOf(v parquet.Value) string {
 	return string(v.ByteArray())
 }
 
-// find reads a few columns of an object, and counts the rows that are to go.
+// find counts the rows of an object that are to be deleted. It reads only the columns that decide
+// it.
 func (s *Store) find(ctx context.Context, t *Table, o Object, w target) (n int64, err error) {
 	f, err := s.OpenFile(ctx, o.Blob)
 	if err != nil {

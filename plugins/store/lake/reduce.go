@@ -8,12 +8,13 @@ import (
 	"weir/internal/platform/tempdir"
 )
 
-// FanIn is how many objects a scan has open for one hour. More are merged into
-// temporary ones first: an hour that was never compacted costs time, not memory.
+// FanIn is how many objects a scan opens for one hour at most. If there are more, they are first
+// merged into temporary objects: an hour that was never compacted takes time, not memory.
 const FanIn = 192
 
-// Reduce makes sure that the rows of a part, which has a beginning, lie in few enough
-// objects: it returns those, and the store they are in. Release removes what it made.
+// Reduce returns objects with the rows of a part, and the store that has them. If there are more
+// than most objects, it merges each `most` of them into temporary ones, which release deletes. The
+// part must have a start.
 func (s *Store) Reduce(ctx context.Context, t *Table, objects []Object, part Part, most int) (from *Store,
 	few []Object, release func(), err error) {
 	if len(objects) <= most {
@@ -43,8 +44,8 @@ func (s *Store) Reduce(ctx context.Context, t *Table, objects []Object, part Par
 	return from, few, release, nil
 }
 
-// mergeInto writes the part's rows of many objects as few objects of another store,
-// each row once. The objects stay as they are.
+// mergeInto writes the part's rows of some objects to another store, each delivery once, as few
+// objects. The given objects are not changed.
 func (s *Store) mergeInto(ctx context.Context, dst *Store, t *Table, objects []Object, part Part) error {
 	var inherited, kept Coverage
 	r := rewriting{Table: t, Folder: DateFolder(part.From), Inputs: objects}

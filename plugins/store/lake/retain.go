@@ -10,18 +10,17 @@ import (
 	"weir/internal/lifecycle/expire"
 )
 
-// Removed tells what went, or, in a dry run, what would go.
+// Removed says what was deleted or, in a dry run, would be.
 type Removed = expire.Removed
 
-// minAge is how long an object stays whatever the day of its rows: a proof of
-// the log still needs its coverage.
+// minAge is how long an object is kept after it was written, whatever the day of its rows: a proof
+// may still need its coverage.
 const minAge = 24 * time.Hour
 
-// Retain deletes the rows of days that ended longer than a time ago, except
-// those of held fleets, and those that were received since then: a wrong clock,
-// or a device that was away, does not shorten how long its events are kept. Zero
-// keeps all. A day's objects go one by one, and holds
-// are read again before each; a crash leaves the rest for the next run.
+// Retain deletes the rows of days that ended longer than age ago, except rows of held fleets, and
+// rows that were received within age: a wrong clock, or a device that was offline, must not
+// shorten how long its events are kept. An age of zero keeps everything. Objects are changed one
+// at a time, and the holds are read again before each. After a crash the next run continues.
 func (s *Store) Retain(ctx context.Context, t *Table, p expire.Pass, age time.Duration) (removed Removed, err error) {
 	if age <= 0 {
 		return removed, nil
@@ -51,8 +50,8 @@ func (s *Store) Retain(ctx context.Context, t *Table, p expire.Pass, age time.Du
 		w := target{gone: func(r Ref) bool {
 			return !slices.Contains(held, textOf(r.Value(t.FleetColumn)))
 		}, all: len(held) == 0}
-		next := time.Time{}            // when the first of its rows goes that only waits for its time
-		if !o.Written.Before(before) { // else all of it was received before
+		next := time.Time{}            // received time of the first row that is only kept for its age
+		if !o.Written.Before(before) { // otherwise all its rows were received before
 			w.all = false
 			w.stays = func(r Ref) bool {
 				at := t.receivedAt(r)
@@ -67,7 +66,7 @@ func (s *Store) Retain(ctx context.Context, t *Table, p expire.Pass, age time.Du
 		}
 		err := s.purge(ctx, t, o, w, p.DryRun, &removed)
 		if errors.Is(err, ErrNotFound) {
-			continue // compaction put its rows elsewhere: the next run finds them
+			continue // compaction moved its rows; the next run finds them
 		}
 		if err != nil {
 			return removed, fmt.Errorf("deleting old rows: %w", err)

@@ -9,47 +9,45 @@ import (
 	"time"
 )
 
-// rewriting replaces objects of one folder by others that hold the same rows,
-// less those that are to go.
+// rewriting replaces objects of one folder by others with the same rows, except those to be
+// deleted.
 type rewriting struct {
 	Table        *Table
 	Folder       string
 	Inputs       []Object
-	Parts        []Part // what each output holds; their rows must not overlap
-	MayDrop      bool   // without it, losing a row is an error and changes nothing
-	RowGroupRows int    // 0 means 64 Ki: what is held in memory
-	MaxRows      int    // of one object; 0 means 2 Mi
+	Parts        []Part // each is written to outputs of its own; they must not overlap
+	MayDrop      bool   // if false, losing a row is an error and nothing changes
+	RowGroupRows int    // rows in memory at a time; 0: 64 Ki
+	MaxRows      int    // rows of one object at most; 0: 2 Mi
 }
 
-// Part is a share of the rows: those of [From, To) by the table's time, a zero
-// time being no bound, that Keep accepts; nil accepts all.
+// Part selects rows: those whose time, by the table, is in [From, To), where a zero time is no
+// bound, and for which Keep is true; nil accepts all.
 type Part struct {
 	From, To time.Time
 	Keep     func(Ref) bool
 }
 
-// Rewritten tells what a rewriting did.
+// Rewritten says what a rewriting did.
 type Rewritten struct {
 	Inputs, Outputs int
 	Rows            int64 // in the outputs
-	Repeats         int64 // rows of a delivery that was stored twice
+	Repeats         int64 // rows of deliveries that were stored twice
 	Dropped         int64
 	BytesIn         int64
 }
 
-// rewrite writes the outputs, then deletes the inputs. What the inputs say of
-// the log goes on in the outputs, and, of rows that are no more, in an object of
-// its own: nothing that was explained becomes unexplained. A crash in between leaves rows twice, which readers and the
-// next
-// rewriting see once; an error before the deletion leaves the inputs as they
-// were.
+// rewrite writes the outputs and then deletes the inputs. The outputs have the coverage of the
+// inputs. That of rows which are deleted goes, as erased, to an object without rows, so no record
+// of the log becomes unaccounted for. After a crash in between, rows exist twice, which readers
+// and the next rewriting treat as one. An error before the deletion leaves the inputs unchanged.
 func (s *Store) rewrite(ctx context.Context, r rewriting) (Rewritten, error) {
 	done := Rewritten{Inputs: len(r.Inputs)}
 	guard, err := s.newGuard(ctx)
 	if err != nil {
 		return done, fmt.Errorf("rewriting %s: %w", r.Folder, err)
 	}
-	var before, inherited Coverage // inherited: what needs no row
+	var before, inherited Coverage // inherited: coverage that does not depend on rows
 	var kept Coverage
 	rows := int64(0)
 	written := time.Time{}
@@ -62,7 +60,7 @@ func (s *Store) rewrite(ctx context.Context, r rewriting) (Rewritten, error) {
 		rows += f.Rows
 		done.BytesIn += o.Size
 		if o.Written.After(written) {
-			written = o.Written // the youngest: Known relies on it
+			written = o.Written // of the newest input: Memory forgets coverage by this time
 		}
 	}
 	inherited.Merge(Coverage{Duplicates: before.Duplicates, Erased: before.Erased})
@@ -91,7 +89,7 @@ func (s *Store) rewrite(ctx context.Context, r rewriting) (Rewritten, error) {
 		}
 		return err
 	}()
-	if err != nil { // what was written repeats the inputs: it may go, and may stay
+	if err != nil { // outputs repeat the inputs, so it does not matter if they cannot be deleted
 		return done, errors.Join(fmt.Errorf("rewriting %s: %w", r.Folder, err), s.Remove(context.WithoutCancel(ctx),
 			outputs...))
 	}
@@ -104,8 +102,8 @@ func (s *Store) rewrite(ctx context.Context, r rewriting) (Rewritten, error) {
 	return done, nil
 }
 
-// rewritePart writes the objects of one part to dst. The first object of all
-// takes the inherited coverage.
+// rewritePart writes the objects of one part to dst, and returns their keys, also after an error.
+// The first object that is written takes the inherited coverage.
 func (s *Store) rewritePart(ctx context.Context, dst *Store, g *guard, r rewriting, part Part, written time.Time,
 	inherited, kept *Coverage, done *Rewritten) (keys []string, err error) {
 	inputs, first, last := part.narrow(r.Inputs)
@@ -129,8 +127,8 @@ func (s *Store) rewritePart(ctx context.Context, dst *Store, g *guard, r rewriti
 	return keys, err
 }
 
-// put writes one object, from row on, unless something is erased meanwhile. It
-// returns the first row of the next object.
+// put writes one object, beginning with row, and returns the first row of the next object. It
+// fails if something is erased meanwhile.
 func (r rewriting) put(ctx context.Context, dst *Store, g *guard, key string, row Ref, in *sieve, inherited,
 	kept *Coverage) (next Ref, ok bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
@@ -151,8 +149,8 @@ func (r rewriting) put(ctx context.Context, dst *Store, g *guard, key string, ro
 	return next, ok, err
 }
 
-// narrow returns the inputs that can have rows of the part, and the bounds of
-// their times.
+// narrow returns the inputs that can have rows of the part, and the range of their times within
+// it.
 func (p Part) narrow(objects []Object) (inputs []Object, first, last time.Time) {
 	for _, o := range objects {
 		if !o.overlaps(p.From, p.To) {
@@ -183,8 +181,8 @@ func (p Part) wants(t *Table) func(Ref) bool {
 	}
 }
 
-// fill writes one object: row, and what follows it, up to the most an object
-// may hold. It returns the first row of the next object.
+// fill writes one object: row and those that follow it, up to MaxRows. It returns the first row of
+// the next object; ok is false if there is none.
 func (r rewriting) fill(ctx context.Context, w io.Writer, row Ref, in *sieve, inherited, kept *Coverage) (Ref, bool,
 	error) {
 	groupRows, maxRows := r.RowGroupRows, r.MaxRows

@@ -16,8 +16,8 @@ type File struct {
 	reader Reader
 }
 
-// OpenFile opens an object's table: it reads the footer, and leaves indexes and
-// bloom filters for when they are asked for.
+// OpenFile opens the table of an object. It reads the footer; page indexes and bloom filters are
+// read on demand.
 func (s *Store) OpenFile(ctx context.Context, b Blob) (*File, error) {
 	r, err := s.Open(ctx, b)
 	if err != nil {
@@ -38,7 +38,7 @@ func (s *Store) OpenFile(ctx context.Context, b Blob) (*File, error) {
 	return &File{File: file, reader: r}, nil
 }
 
-// Close closes the object. What was read from it stays valid.
+// Close closes the object. Values that were read from it stay valid.
 func (f *File) Close() error { return f.reader.Close() }
 
 func (s *Store) local() bool {
@@ -46,17 +46,16 @@ func (s *Store) local() bool {
 	return ok
 }
 
-// readBuffer is how many bytes are read ahead of a column at least. Each open
-// column of each open object has such a buffer.
+// readBuffer is how many bytes are read at once at least. Each open column of each open object has
+// such a buffer.
 func (s *Store) readBuffer() int {
 	if s.local() {
 		return 4 << 10
 	}
-	return 256 << 10 // a read is a request
+	return 256 << 10 // each read is a request
 }
 
-// wholeSize is the size up to which an object that takes a request to read is
-// read whole, in one.
+// wholeSize is the size up to which an object of a remote store is read with one request.
 const wholeSize = 4 << 20
 
 type wholeReader struct{ *bytes.Reader }
@@ -72,8 +71,8 @@ func whole(r Reader) (Reader, error) {
 	return wholeReader{bytes.NewReader(body)}, nil
 }
 
-// Rows reads rows [from, to) of one row group, a few at a time, column by
-// column. Values read stay valid for as long as they are referred to.
+// Rows reads rows [from, to) of one row group, some at a time, column by column. Values stay valid
+// while they are referred to.
 type Rows struct {
 	columns []column
 	left    int64
@@ -83,14 +82,15 @@ type Rows struct {
 // column reads one leaf column.
 type column struct {
 	pages    parquet.Pages
-	values   parquet.ValueReader // of the current page
+	values   parquet.ValueReader // values of the current page
 	repeated bool
 	out      []parquet.Value
-	starts   []int // of the rows in out, for a repeated column
+	starts   []int // where the rows begin in out, for a repeated column
 	next     []parquet.Value
 }
 
-// ReadRows starts reading. wanted says which leaf columns to read; nil is all.
+// ReadRows returns a reader of rows [from, to). wanted says which leaf columns are read; nil: all.
+// The caller must close it.
 func (f *File) ReadRows(group int, from, to int64, wanted []bool) (*Rows, error) {
 	chunks := f.RowGroups()[group].ColumnChunks()
 	r := &Rows{columns: make([]column, len(chunks)), left: to - from}
@@ -101,7 +101,7 @@ func (f *File) ReadRows(group int, from, to int64, wanted []bool) (*Rows, error)
 		c := &r.columns[i]
 		c.repeated = f.isRepeated(i)
 		if from > 0 {
-			if _, err := chunk.OffsetIndex(); err != nil { // without it, seeking decodes all pages before
+			if _, err := chunk.OffsetIndex(); err != nil { // without it, seeking would decode all pages before
 				return nil, errors.Join(err, r.Close())
 			}
 		}
@@ -121,7 +121,7 @@ func (f *File) isRepeated(leaf int) bool {
 	return ok && column.MaxRepetitionLevel > 0
 }
 
-// Next reads up to n more rows and returns how many; 0 is the end.
+// Next reads up to n more rows, and returns how many; 0 at the end.
 func (r *Rows) Next(n int) (int, error) {
 	n = int(min(int64(n), r.left))
 	for i := range r.columns {
@@ -138,8 +138,8 @@ func (r *Rows) Next(n int) (int, error) {
 	return n, nil
 }
 
-// Column returns the values that Next read of a flat leaf column, one a row; none
-// of one that the object was written before.
+// Column returns the values, one for each row, that Next has read of a flat leaf column; nil for a
+// column that the object does not have, because it is older.
 func (r *Rows) Column(i int) []parquet.Value {
 	if i >= len(r.columns) {
 		return nil
@@ -156,10 +156,10 @@ func (r *Rows) Repeated(i, row int) []parquet.Value {
 	return c.out[c.starts[row]:]
 }
 
-// batch is rows that Next has read, detached from the reading.
+// batch is rows that Next has read, independent of the reader.
 type batch struct {
 	values [][]parquet.Value
-	starts [][]int // of the rows, for a repeated column
+	starts [][]int // where the rows begin, for a repeated column
 }
 
 // Ref is one row of a batch.
@@ -168,7 +168,7 @@ type Ref struct {
 	row   int
 }
 
-// detach returns what Next has read as a batch of its own.
+// detach returns what Next has read as a batch.
 func (r *Rows) detach() *batch {
 	b := &batch{values: make([][]parquet.Value, len(r.columns)), starts: make([][]int, len(r.columns))}
 	for i := range r.columns {
@@ -183,8 +183,8 @@ func (r *Rows) detach() *batch {
 	return b
 }
 
-// Value returns the row's value of a flat leaf column: null of one that the
-// object was written before.
+// Value returns the row's value of a flat leaf column; null for a column that the object does not
+// have, because it is older.
 func (r Ref) Value(col int) parquet.Value {
 	if col >= len(r.batch.values) {
 		return parquet.Value{}.Level(0, 0, col)
@@ -207,7 +207,7 @@ func (r Ref) append(dst []parquet.Value, col int) []parquet.Value {
 	return append(dst, r.batch.values[col][starts[r.row]:]...)
 }
 
-// Close ends the reading.
+// Close releases the columns.
 func (r *Rows) Close() error {
 	var errs []error
 	for i := range r.columns {
@@ -235,7 +235,7 @@ func (c *column) read(n int) error {
 	return nil
 }
 
-// readRepeated reads until it has seen the start of row n+1, or the end.
+// readRepeated reads until the start of row n+1, or the end.
 func (c *column) readRepeated(n int) error {
 	c.out = append(c.out[:0], c.next...)
 	c.next = c.next[:0]
@@ -261,7 +261,7 @@ func (c *column) readRepeated(n int) error {
 	}
 }
 
-// fill appends up to n more values to out, from the next page if need be.
+// fill appends up to n more values to out, and reads the next page if necessary.
 func (c *column) fill(n int) error {
 	for {
 		if c.values == nil {

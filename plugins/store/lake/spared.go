@@ -6,9 +6,8 @@ import (
 	"time"
 )
 
-// spared remembers objects of which every row stays, held or for its time, so
-// that a run of retention need not read them again: objects do not change. It
-// forgets with the process.
+// spared remembers the objects of which retention keeps every row, because of holds or their age,
+// so that the next run need not read them: objects do not change. It is in memory only.
 type spared struct {
 	mu   sync.Mutex
 	held []string
@@ -16,15 +15,15 @@ type spared struct {
 }
 
 type sparing struct {
-	kept int64     // rows that only holds keep
-	next time.Time // when the first of the others was received; zero without others
+	kept int64     // rows that are kept only because of holds
+	next time.Time // when the first of the other rows was received; zero: none
 }
 
-// maxSpared bounds the memory: some 100 bytes each.
+// maxSpared bounds the number of objects in memory, of some 100 bytes each.
 const maxSpared = 100_000
 
-// rows returns how many rows of an object only these holds keep, if it is known
-// that nothing of it goes that was received before a time.
+// rows returns how many rows of an object are kept only because of these holds. ok is false unless
+// it is known that nothing in the object is to be deleted, of what was received before a time.
 func (s *spared) rows(key string, held []string, before time.Time) (int64, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

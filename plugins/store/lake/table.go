@@ -10,61 +10,61 @@ import (
 	"weir/internal/platform/flow"
 )
 
-// Keys of the metadata that every object of ours carries.
+// Keys of the metadata that every object has.
 const (
 	metaCoverage = "weir.coverage" // Coverage.encode
-	metaTable    = "weir.table"    // name/version of the columns: "raw/1"
+	metaTable    = "weir.table"    // name and version of the table: "raw/1"
 )
 
-// Table is the layout of a kind of object: its columns, the order of its rows,
-// and the columns that get a bloom filter.
+// Table describes a kind of object: its columns, the order of its rows, and the columns that have
+// a bloom filter.
 type Table struct {
 	Name    string // name/version
 	Schema  *parquet.Schema
 	Sorting []parquet.SortingColumn
 	Bloom   []parquet.BloomFilterColumn
 
-	FleetColumn, DeviceColumn int // leaf columns: whose a row is
-	// ReceivedColumns say when a row was received: the first that is not null.
+	FleetColumn, DeviceColumn int // leaf columns with the fleet and the device of a row
+	// ReceivedColumns have the time at which a row was received: in the first that is not null.
 	ReceivedColumns []int
-	// Mentions tells of a row without a device whether it speaks of one all the
-	// same, by MentionColumns. nil: no row does.
+	// Mentions reports, by MentionColumns, whether a row without a device mentions one. nil: no
+	// row does.
 	Mentions func(r Ref, device string) bool
-	// Names tells of any row whether it names a person, by MentionColumns. nil: no row
-	// does, as far as the table can tell.
+	// Names reports, by MentionColumns, whether a row names a person. nil: no row does, as far as
+	// is known.
 	Names          func(r Ref, name string) bool
 	MentionColumns []int
-	// Compare is the order of the rows of an object; Same tells whether a row
-	// repeats the one before it.
+	// Compare is the order of the rows of an object. Same reports whether a row repeats the one
+	// before it.
 	Compare func(a, b Ref) int
 	Same    func(a, b Ref) bool
-	// At is the time a row's folder and object are named by, in microseconds
-	// since 1970; Covers notes the records that a row stands for.
+	// At returns the time of a row, by which its folder and object are named, in microseconds
+	// since 1970. Covers adds the records for which a row exists.
 	At     func(Ref) int64
 	Covers func(Ref, *Collector)
 }
 
-// pageSize is the target of uncompressed bytes per page: what a reader of one
-// device has to decode at least.
+// pageSize is the target size of a page in uncompressed bytes: a reader of one device has to
+// decode at least a page.
 const pageSize = 64 << 10
 
-// pageRows is how many rows a page holds at most. Pages of all columns begin at
-// the same rows, so that one device's rows are few pages of each.
+// pageRows is how many rows a page has at most. The pages of all columns begin at the same rows,
+// so the rows of one device are in few pages of each.
 const pageRows = 2048
 
-// Options bound an object.
+// Options of an object.
 type Options struct {
 	RowGroupRows int // rows per row group; 0 means 128 Ki
 }
 
-// Columns yields the values of rows [from, to) of one leaf column, appended to
-// dst. The values may alias memory that stays unchanged until Write returns.
+// Columns appends the values of rows [from, to) of one leaf column to dst. The values may share
+// memory, which must not change until the write returns.
 type Columns func(dst []parquet.Value, column, from, to int) []parquet.Value
 
-// defaultGroup is the rows of a row group.
+// defaultGroup is the default number of rows in a row group.
 const defaultGroup = 128 << 10
 
-// Encode returns rows 0..n-1 as one Parquet object, written column by column.
+// Encode returns rows 0 to n-1 as one Parquet object.
 func (t *Table) Encode(n int, opt Options, coverage *Coverage, columns Columns) ([]byte, error) {
 	var body bytes.Buffer
 	w := t.newWriter(&body)
@@ -88,7 +88,7 @@ type writer struct {
 	buf   []parquet.Value
 }
 
-// newWriter starts an object. Nothing of it is valid before Close.
+// newWriter begins an object. It is not valid before Close.
 func (t *Table) newWriter(w io.Writer) *writer {
 	return &writer{table: t, w: parquet.NewGenericWriter[any](w, t.Schema,
 		parquet.Compression(compression),
@@ -101,8 +101,8 @@ func (t *Table) newWriter(w io.Writer) *writer {
 	)}
 }
 
-// RowGroup writes rows [from, to) as one row group. It goes through the rows a
-// page at a time, for all columns, while they are near the processor.
+// RowGroup writes rows [from, to) as one row group. It encodes all columns of one page of rows
+// before it continues, while the rows are in the processor's cache.
 func (w *writer) RowGroup(from, to int, columns Columns) error {
 	var loop flow.Yielder
 	writers := w.w.ColumnWriters()
@@ -124,7 +124,7 @@ func (w *writer) RowGroup(from, to int, columns Columns) error {
 	return nil
 }
 
-// Close writes the footer, with the coverage in it.
+// Close writes the footer with the coverage.
 func (w *writer) Close(coverage *Coverage) error {
 	w.w.SetKeyValueMetadata(metaTable, w.table.Name)
 	w.w.SetKeyValueMetadata(metaCoverage, coverage.encode())

@@ -17,27 +17,26 @@ import (
 	"weir/internal/lifecycle/tombstone"
 )
 
-// erasedFolder holds the tombstones: one small object for each fleet or device
-// whose rows were erased, so that nothing which is still on its way - in the
-// log, in a replay, in a redrive - brings them back. All that a writer needs is
-// in the keys: one listing reads them.
+// erasedFolder has the tombstones: a small object for each fleet or device whose rows were erased.
+// They keep events that are still in the log, in a replay or in a redrive from being stored again.
+// The keys have all that a writer needs, so one listing is enough.
 const erasedFolder = "_erased"
 
-// EraseSettle is how long what writers had begun before they knew of a
-// tombstone may take to appear: a list may be tombstoneAge old when an object is
-// begun, and no object takes longer to write than that. An erasure is complete
-// when it is done once more after that.
+// EraseSettle is how long after a tombstone was buried a writer that does not know it may still
+// write an object: its list of tombstones may be tombstoneAge old when it begins, and it takes at
+// most tombstoneAge to write an object. An erasure is complete when it has run again after that
+// time.
 const EraseSettle = 2 * tombstoneAge
 
 // tombstoneAge is how old a writer's list of tombstones may be.
 const tombstoneAge = time.Minute
 
-// errErased says that something was erased while an object was being made.
+// errErased says that something was erased while an object was written.
 var errErased = errors.New("something was erased meanwhile: this is done again")
 
 func stoneFolder(fleet string) string { return erasedFolder + "/fleet=" + url.PathEscape(fleet) }
 
-// wholeFleet stands for the subject of a fleet's own tombstone.
+// wholeFleet is the subject, in keys, of the tombstone of a whole fleet.
 const wholeFleet = "fleet"
 
 func stoneKey(t tombstone.Stone) string {
@@ -64,8 +63,8 @@ func parseStone(key string) (t tombstone.Stone, ok bool) {
 	return tombstone.Stone{Fleet: fleet, Subject: subject, Until: time.UnixMicro(micros).UTC()}, true
 }
 
-// Bury writes a tombstone; earlier ones of the same subject go. Writers know of
-// it within a minute.
+// Bury writes a tombstone, and deletes earlier ones of the same subject. Writers know it within
+// tombstoneAge.
 func (s *Store) Bury(ctx context.Context, t tombstone.Stone) error {
 	raw, err := json.Marshal(t)
 	if err != nil {
@@ -86,8 +85,8 @@ func (s *Store) Bury(ctx context.Context, t tombstone.Stone) error {
 	return s.Remove(ctx, older...)
 }
 
-// Buried tells whether something of a fleet that was received at a time or later was
-// erased on request: a tombstone says so.
+// Buried reports whether a tombstone covers events of the fleet that were received at a time or
+// later.
 func (s *Store) Buried(ctx context.Context, fleet string, since time.Time) (is bool, err error) {
 	err = s.List(ctx, stoneFolder(fleet), func(b Blob) error {
 		t, ok := parseStone(b.Key)
@@ -97,7 +96,7 @@ func (s *Store) Buried(ctx context.Context, fleet string, since time.Time) (is b
 	return is, err
 }
 
-// Tombstones reads what was erased on request.
+// Tombstones returns all tombstones.
 func (s *Store) Tombstones(ctx context.Context) (*tombstone.Set, error) {
 	keys, err := s.stones(ctx)
 	if err != nil {
@@ -106,7 +105,7 @@ func (s *Store) Tombstones(ctx context.Context) (*tombstone.Set, error) {
 	return setOf(keys), nil
 }
 
-// stones lists the keys of all tombstones, in order.
+// stones returns the keys of all tombstones, in order.
 func (s *Store) stones(ctx context.Context) (keys []string, err error) {
 	err = s.List(ctx, erasedFolder, func(b Blob) error {
 		keys = append(keys, b.Key)
@@ -125,17 +124,17 @@ func setOf(keys []string) *tombstone.Set {
 	return tombstone.NewSet(list)
 }
 
-// graves is what a writer knows of tombstones.
+// graves has the tombstones that a writer knows.
 type graves struct {
-	set atomic.Pointer[tombstone.Set] // another one whenever there are others
+	set atomic.Pointer[tombstone.Set] // replaced when the tombstones have changed
 
 	mu   sync.Mutex
 	keys []string
 	read time.Time
 }
 
-// refresh reads the tombstones when they were read too long ago. A writer that
-// can't read them does not write: it could bring back what was erased.
+// refresh reads the tombstones again if they are older than tombstoneAge. A writer that cannot
+// read them must not write: it could store again what was erased.
 func (g *graves) refresh(ctx context.Context, s *Store, now time.Time) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -154,8 +153,7 @@ func (g *graves) refresh(ctx context.Context, s *Store, now time.Time) error {
 	return nil
 }
 
-// guard lets an object be written only while the tombstones are those that it
-// was made by.
+// guard lets an object be written only if the tombstones are still those when it was begun.
 type guard struct {
 	store *Store
 	keys  []string
@@ -166,8 +164,8 @@ func (s *Store) newGuard(ctx context.Context) (*guard, error) {
 	return &guard{s, keys}, err
 }
 
-// check comes last before an object is finished. The object then has so long to
-// appear, or cancel is called.
+// check is called right before an object is finished. cancel is called if the object is not
+// finished within tombstoneAge.
 func (g *guard) check(ctx context.Context, cancel func()) (*time.Timer, error) {
 	keys, err := g.store.stones(ctx)
 	if err != nil {

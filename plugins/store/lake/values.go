@@ -7,18 +7,17 @@ import (
 	"github.com/parquet-go/parquet-go"
 )
 
-// The functions below append one row's value of a flat leaf column.
+// The functions below append the value of one row for a flat leaf column.
 
-// Bytes returns the bytes of a string without copying: they must not be
-// changed.
+// Bytes returns the bytes of a string without copying. They must not be changed.
 func Bytes(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
 
 // Required appends a value that every row has.
 func Required(dst []parquet.Value, v parquet.Value) []parquet.Value {
-	return append(dst, v) // level 0: what a value has from the start
+	return append(dst, v) // its levels are 0 by default
 }
 
-// Optional appends a value, or null when the row has none.
+// Optional appends a value, or null if the row has none.
 func Optional(dst []parquet.Value, v parquet.Value, have bool, col int) []parquet.Value {
 	if !have {
 		return append(dst, parquet.Value{})
@@ -31,18 +30,18 @@ func RequiredText(dst []parquet.Value, s string) []parquet.Value {
 	return append(dst, parquet.ByteArrayValue(Bytes(s)))
 }
 
-// OptionalText appends a text; an empty one is null.
+// OptionalText appends a text, or null if it is empty.
 func OptionalText(dst []parquet.Value, s string, col int) []parquet.Value {
 	return Optional(dst, parquet.ByteArrayValue(Bytes(s)), s != "", col)
 }
 
-// OptionalBytes appends bytes; nil is null.
+// OptionalBytes appends bytes, or null if they are nil.
 func OptionalBytes(dst []parquet.Value, b []byte, col int) []parquet.Value {
 	return Optional(dst, parquet.ByteArrayValue(b), b != nil, col)
 }
 
-// Clamp moves a time whose year a folder's name can't say to the nearest that
-// it can.
+// Clamp returns t or, if its year is outside 1 to 9999, which names of folders require, the
+// nearest time that is not.
 func Clamp(t time.Time) time.Time {
 	switch y := t.UTC().Year(); {
 	case y < 1:
@@ -53,8 +52,8 @@ func Clamp(t time.Time) time.Time {
 	return t
 }
 
-// ColumnsOf yields the values of rows that know their own, in the order given,
-// column by column. value appends those of one row and leaf column to dst.
+// ColumnsOf returns the columns of rows. value appends the values of one row for a leaf column to
+// dst.
 func ColumnsOf[R any](rows []R, value func(row R, dst []parquet.Value, column int) []parquet.Value) Columns {
 	return func(dst []parquet.Value, column, from, to int) []parquet.Value {
 		for _, r := range rows[from:to] {

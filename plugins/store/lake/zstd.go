@@ -7,15 +7,15 @@ import (
 	parquetzstd "github.com/parquet-go/parquet-go/compress/zstd"
 )
 
-// compression is that of all objects. It differs from the library's codec in the
-// memory of its encoders, which it keeps: 1 MiB each and not 8 for every object.
+// compression is the codec of all objects. Unlike the library's codec it keeps its encoders, with
+// 1 MiB each instead of 8 MiB for every object.
 var compression = newCompressor()
 
-// window is how far back a page may repeat itself: most are shorter.
+// window is how many bytes back compression finds repetitions; most pages are smaller.
 const window = 512 << 10
 
 type compressor struct {
-	parquetzstd.Codec // which reads
+	parquetzstd.Codec // decompresses
 	encoder           *zstd.Encoder
 }
 
@@ -23,12 +23,12 @@ func newCompressor() *compressor {
 	e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(window),
 		zstd.WithEncoderConcurrency(runtime.GOMAXPROCS(0)), zstd.WithZeroFrames(true), zstd.WithEncoderCRC(false))
 	if err != nil {
-		panic(err) // the options above contradict each other
+		panic(err) // impossible: the options are constant
 	}
 	return &compressor{encoder: e}
 }
 
-// Encode compresses a page into dst.
+// Encode returns the compressed page, in the memory of dst if that is large enough.
 func (c *compressor) Encode(dst, src []byte) ([]byte, error) {
 	return c.encoder.EncodeAll(src, dst[:0]), nil
 }
