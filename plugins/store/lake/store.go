@@ -119,8 +119,9 @@ func openStore(rawURL string, file func(string) (*fileStore, error), of func() *
 		return &Store{name: rawURL, backend: f}, nil
 	}
 	u, err := url.Parse(rawURL)
-	if err != nil {
-		return nil, fmt.Errorf("parsing the store URL: %w", errors.Unwrap(err)) // without the URL, which may hold a secret
+	if err != nil { // err quotes parts of the URL, which may be a part of a secret key
+		return nil, errors.New("parsing the store URL: expected s3://BUCKET/PREFIX?region=…, file:///DIR or mem://, " +
+			"and keys of S3 in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or in a profile")
 	}
 	s := &Store{name: u.Scheme + "://" + u.Host + u.Path}
 	switch u.Scheme {

@@ -197,7 +197,8 @@ func TestLake_AnEmptiedDayLeavesNoFolder(t *testing.T) {
 
 func TestLake_AStoreURLThatIsWrongIsRefusedWithoutItsSecrets(t *testing.T) {
 	for _, rawURL := range []string{"ftp://x", "file://", "file:///a%", "file:///a?b=c", "file:///a#b",
-		"s3://bkt?region=x&kmskeyid=secret&nonsense=1", "s3://u:secret@%zz", "s3://u:secret@bkt", "s3:///folder", "s3://b",
+		"s3://bkt?region=x&kmskeyid=secret&nonsense=1", "s3://u:secret@%zz", "s3://u:secret/x@bkt", "s3://bkt/%secret",
+		"s3://u:secret@bkt", "s3:///folder", "s3://b",
 		"s3://bkt?endpoint=secret", "s3://bkt?endpoint=https://h/secret", "s3://bkt?use_path_style=secret",
 		"s3://bkt?ssetype=secret", "s3://bkt?ssetype=AES256&kmskeyid=secret"} {
 		_, opening := Open(context.Background(), rawURL)
