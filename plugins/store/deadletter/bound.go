@@ -12,10 +12,10 @@ import (
 	"weir/internal/event"
 )
 
-// An envelope always fits: whatever the log accepted can be dead-lettered. Its limit is below the 8
-// MiB that every output of dead letters takes (max_message_bytes of the streams; the topic's own is
-// higher), and leaves room for the headers beside it. What is cut is longer than anything that the
-// gate accepts, or that a log with Kafka's default limits holds.
+// Limits of an envelope, so that whatever the log has accepted can be dead-lettered. The total is
+// below the 8 MiB that every output of dead letters takes (max_message_bytes of the streams; the
+// topic's own limit is higher), and leaves room for headers. Only what is longer than anything
+// that the gate accepts, or that a log with Kafka's default limits has, is cut.
 const (
 	maxEnvelope = 8<<20 - 128<<10
 	maxMessage  = 4 << 10

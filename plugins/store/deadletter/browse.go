@@ -24,15 +24,15 @@ func (p place) compare(o place) int {
 	return cmp.Or(cmp.Compare(p.FailedAt, o.FailedAt), strings.Compare(p.ID, o.ID))
 }
 
-// stretchFirst and stretchMost are the first and the longest stretch of time that is read at once: a
-// list is read backwards, one stretch after the other. A nearly empty stretch is followed by a longer
-// one, so that a page of a quiet month takes few stretches, while of a busy one no more than about two
-// pages of rows are held.
+// stretchFirst and stretchMost are the lengths of the first and of the longest stretch of time
+// that is read at once. A list is read backwards, one stretch after the other. A nearly empty
+// stretch is followed by a longer one. So a page of a quiet month takes few reads, and for a page
+// of a busy month no more than about two pages of rows are in memory.
 const stretchFirst, stretchMost = time.Hour, 14 * 24 * time.Hour
 
-// browse returns the newest dead letters of a query before a place (that of the last one on the
-// page before), and whether there are more. They have OriginalSize but no Original, because a page
-// of originals would be large. The query must have both From and To.
+// browse returns the newest dead letters of a query before a place, which is that of the last one
+// on the previous page, and whether there are more. They have OriginalSize but no Original,
+// because a page of originals would be large. The query must have both From and To.
 func browse(ctx context.Context, store *lake.Store, q Query, before *place, limit int) (page []*Row, more bool,
 	err error) {
 	if before != nil {

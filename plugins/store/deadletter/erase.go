@@ -35,8 +35,8 @@ func names(r lake.Ref, person string) (found bool) {
 	return found
 }
 
-// erased tells whether a dead letter is of a device or fleet, or names a person, that was erased
-// after it was received.
+// erased reports whether a dead letter belongs to a device or fleet, or names a person, that was
+// erased after the dead letter was received.
 func (r *Row) erased(set *tombstone.Set) (erased bool) {
 	received := r.ReceivedAt
 	if received == 0 {

@@ -10,7 +10,8 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// Lifecycle is the store of dead letters. An erasure deletes a letter's outcome before the letter.
+// Lifecycle describes the store of dead letters for retention and erasure. An erasure deletes the
+// outcome of a dead letter before the dead letter.
 func Lifecycle() lifecycle.Kind {
 	return lake.Kept{Name: "dead_letters", Place: lifecycle.DeadLetters, Table: Table(), Counted: "dead_letters",
 		Few: true,
@@ -24,8 +25,8 @@ func Lifecycle() lifecycle.Kind {
 // letter could be sent back a second time.
 const outcomeSlack = 180 * 24 * time.Hour
 
-// OutcomeLifecycle is the store of the outcomes of dead letters. An outcome has no fleet: erasures
-// find it by its dead letter.
+// OutcomeLifecycle describes the store of the outcomes of dead letters. An outcome has no fleet:
+// erasures find it by its dead letter.
 func OutcomeLifecycle() lifecycle.Kind {
 	return lifecycle.Rows{Name: "redrive_outcomes", Tables: []string{"dead_letter_outcome"},
 		Keep:    lifecycle.Keep{Place: lifecycle.DeadLetters, Field: "keep", Longer: outcomeSlack},

@@ -8,16 +8,16 @@ import (
 	"weir/internal/platform/rawjson"
 )
 
-// A dead letter is of a person if its bytes name them in the places in which events do: as user, or
-// as id, anonymous_id or person of the user. The same name elsewhere - an article's number, a
-// page's title - does not count. Bytes that are no valid JSON are searched for the same fields, as
-// far as they can be read. If neither a device nor such a name could be read, any word or quoted
-// text that equals the name counts, because nothing else is left to go by.
+// A dead letter belongs to a person if its bytes name them where events do: as user, or as id,
+// anonymous_id or person of the user. The same name elsewhere, such as the number of an article or
+// the title of a page, does not count. Bytes that are no valid JSON are searched for the same
+// fields, as far as they can be read. If neither a device nor such a name could be read, every
+// word or quoted text that equals the name counts, because there is no other evidence.
 
-// nameMost bounds the length of the names that are looked for, in bytes.
+// nameMost is the maximum length, in bytes, of names that are searched for.
 const nameMost = 256
 
-// encodedMost is the most bytes that such a name takes with JSON escapes.
+// encodedMost is the maximum length of such a name with JSON escapes.
 const encodedMost = 6 * nameMost
 
 // layersMost is how many layers of JSON within JSON strings are searched.
@@ -25,12 +25,12 @@ const layersMost = 3
 
 const userField = "user"
 
-// namesUser tells whether a field of the user is one of their ids.
+// namesUser reports whether a field of the user is one of their ids.
 func namesUser(field string) bool {
 	return field == "id" || field == "anonymous_id" || field == "person"
 }
 
-// teller passes names to each until that returns false.
+// teller passes names to each until each returns false.
 type teller struct {
 	each func(name []byte) bool
 	told bool // at least one name was passed
@@ -44,8 +44,8 @@ func (t *teller) tell(name []byte) {
 	}
 }
 
-// eachPerson calls each for the people that an original names, until it returns false. alone tells
-// that no device could be read from it. A name may come twice.
+// eachPerson calls each for the people that an original names, until each returns false. alone
+// says that no device could be read from the original. A name may be passed twice.
 func eachPerson(original []byte, alone bool, each func(name []byte) bool) {
 	t := &teller{each: each}
 	if !t.document(original) {
@@ -216,12 +216,12 @@ func quote(b []byte, i int) int {
 	return len(b)
 }
 
-// wordByte tells whether a byte may be in a word of text that is not JSON.
+// wordByte reports whether a byte may be in a word of text that is not JSON.
 func wordByte(c byte) bool { return c > ' ' && bytes.IndexByte([]byte(`"'{}[](),;=&<>`), c) < 0 }
 
 func notSingleQuote(c byte) bool { return c != '\'' }
 
-// eachRun calls each for the longest runs of bytes for which in is true, until it returns false.
+// eachRun calls each for the longest runs of bytes for which in is true, until each returns false.
 func eachRun(b []byte, in func(byte) bool, each func(run []byte) bool) {
 	for i := 0; i < len(b); i++ {
 		if !in(b[i]) {

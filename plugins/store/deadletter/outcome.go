@@ -15,8 +15,8 @@ import (
 type Outcome struct {
 	ID        string
 	Job       string // the job that sent it back
-	Published bool   // the log has it, for good; else it failed again, and may be retried
-	Discarded bool   // it is not to be sent back, as By has decided
+	Published bool   // it was published to the log; if false, it failed again and may be sent again
+	Discarded bool   // By decided that it must not be sent back
 	By        string
 	Reason    string // why it failed, or was discarded
 	At        time.Time
@@ -33,7 +33,7 @@ const (
 // letters is only appended to.
 type Outcomes struct {
 	db  *sqldb.DB
-	log string // by whose times to keep they expire; ids are unique among all logs
+	log string // the log whose retention applies to them; ids are unique among all logs
 }
 
 func outcomeMigrations() []sqldb.Migration {
@@ -104,7 +104,7 @@ func scanOutcome(row sqldb.Row) (x Outcome, err error) {
 	return x, err
 }
 
-// Discard records that a dead letter is not to be sent back, and returns the outcome that is then
+// Discard records that a dead letter must not be sent back, and returns the outcome that is then
 // in force: a published one stays published, and the first discard stays.
 func (o *Outcomes) Discard(ctx context.Context, id, by, reason string, at time.Time) (Outcome, error) {
 	return o.decide(ctx, id, `INSERT INTO dead_letter_outcome (id, job, published, decided_by, reason, at, log)
@@ -158,7 +158,7 @@ func (o *Outcomes) Record(ctx context.Context, outcomes []Outcome) error {
 }
 
 // expireOutcomes deletes the outcomes of the pass's log that were recorded before a time, when
-// their dead letters must be gone. All stay while any fleet is on hold.
+// their dead letters must be deleted already. All are kept while any fleet has a hold.
 func expireOutcomes(ctx context.Context, db *sqldb.DB, p expire.Pass, before time.Time) (expire.Removed, error) {
 	log, err := event.LogOf(p.Log)
 	if err != nil {

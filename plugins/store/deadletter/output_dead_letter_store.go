@@ -1,5 +1,5 @@
-// Package deadletter stores what failed, with its reason and its bytes, by date and stage. A
-// failure has the same id in every delivery.
+// Package deadletter stores messages that failed, with the reason and their bytes, by date and
+// stage. A failure has the same id in every delivery.
 package deadletter
 
 import (
@@ -114,7 +114,7 @@ func newOutput(parsed *service.ParsedConfig, res *service.Resources) (*output, e
 	return o, conf.Checked(parsed, errors.Join(err, wrong))
 }
 
-// Connect opens the store and reads which records were stored in the last time, within recall.
+// Connect opens the store, and reads which records were stored within recall.
 func (o *output) Connect(ctx context.Context) error { return o.Sink.Connect(ctx, o.now()) }
 
 // WriteBatch stores a batch. When it returns nil, every dead letter of the batch is durable. After
@@ -177,8 +177,9 @@ func (o *output) WriteBatch(ctx context.Context, batch service.MessageBatch) err
 	return nil
 }
 
-// failed returns from when the delay of a dead letter counts: from the receipt of an event that the
-// gate refused; from the failure of a record, which may have been in the log for hours.
+// failed returns the time from which the delay of a dead letter is measured: the receipt, for an
+// event that the gate refused; the failure, for a record, which may have been in the log for
+// hours.
 func (r *Row) failed() int64 {
 	if r.ReceivedAt != 0 && r.Origin == nil {
 		return r.ReceivedAt
@@ -249,7 +250,7 @@ func (o *output) put(ctx context.Context, tombstones *tombstone.Set, name lake.N
 	return nil
 }
 
-// Close closes the store. It has no data that was not written.
+// Close closes the store. There is no unwritten data.
 func (o *output) Close(context.Context) error {
 	if o.Store != nil {
 		o.logs.close()

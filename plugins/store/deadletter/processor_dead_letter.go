@@ -17,7 +17,7 @@ import (
 
 const deadLetterFieldStage = "stage"
 
-// metaFallbackError is set by the engine's output fallback on messages that its first output
+// metaFallbackError is set by the engine's output fallback on messages that its first output has
 // refused.
 const metaFallbackError = "fallback_error"
 
@@ -138,9 +138,8 @@ func (p *processor) Process(ctx context.Context, msg *service.Message) (service.
 	return service.MessageBatch{msg}, nil
 }
 
-// replace turns the message into one without an error that has the envelope. Headers of the failed
-// record are in the envelope; only those that tell the fleet, the time of receipt and the trace
-// stay on the message.
+// replace makes the message the envelope, without an error. The headers of the failed record are
+// in the envelope; the message keeps only those with the fleet, the time of receipt and the trace.
 func (p *processor) replace(msg *service.Message, headers map[string]string, e *Envelope, raw []byte) {
 	msg.SetBytes(raw)
 	msg.SetError(nil)

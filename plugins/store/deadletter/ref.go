@@ -7,8 +7,8 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// The functions below do for rows in columns what methods of Row do for decoded ones; compaction
-// needs them.
+// The functions below do for rows in columns, for compaction, what methods of Row do for decoded
+// ones.
 
 func refAt(r lake.Ref) int64 { return r.Value(colFailedAt).Int64() }
 
@@ -27,9 +27,10 @@ func compareRefs(a, b lake.Ref) int {
 	return bytes.Compare(x.Append(nil), y.Append(nil))
 }
 
-// sameRefs tells whether two rows are the same record, stored twice. A failure that is in the log
-// twice stays two rows, because each accounts for a record; Scan passes only one. So do two of
-// different logs, which may have the same id if they name no log.
+// sameRefs reports whether two rows are the same record, stored twice. A failure that is twice in
+// the log keeps two rows, because each accounts for a record; Scan passes only one. Rows of
+// different logs, which may have the same id and coordinates if they name no log, differ in
+// failed_at.
 func sameRefs(a, b lake.Ref) bool {
 	x, _ := refCoordinates(a, colTopic)
 	y, _ := refCoordinates(b, colTopic)

@@ -41,8 +41,8 @@ func codes(stage string) []event.Code {
 		event.CodeStoreRejected}
 }
 
-// newRow makes the row of a message of the dead-letter topic. A message that is no envelope becomes
-// a dead letter itself. logs are the names of the topics' logs.
+// newRow returns the row of a message of the dead-letter topic. A message that is no envelope
+// becomes a dead letter itself. logs has the names of the topics' logs.
 func newRow(msg *service.Message, now time.Time, logs map[string]string) (*Row, error) {
 	raw, err := msg.AsBytes()
 	if err != nil {

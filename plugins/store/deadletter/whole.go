@@ -33,7 +33,8 @@ const originalShown = 256 << 10
 // depthShown is how deep JSON may nest to be marked as JSON, because readers may recurse.
 const depthShown = 100
 
-// wholeOf works for any original: bytes that are not UTF-8 are encoded in base64.
+// wholeOf returns the answer for a dead letter. An original that is not UTF-8 is encoded in
+// base64.
 func wholeOf(r *Row) wholeJSON {
 	shown := r.Original[:min(len(r.Original), originalShown)]
 	size := max(r.OriginalSize, int64(len(r.Original)))
@@ -65,7 +66,7 @@ func coordinatesOf(c *event.Coordinates) *coordinatesJSON {
 	return &coordinatesJSON{c.Topic, c.Partition, c.Offset}
 }
 
-// flat tells whether what may be JSON nests no deeper than depthShown.
+// flat reports whether raw, if it is JSON, nests no deeper than depthShown.
 func flat(raw []byte) bool {
 	depth, text := 0, false
 	for i := 0; i < len(raw); i++ {
