@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// Whatever was read, min ≤ p50 ≤ p95 ≤ max and min ≤ avg ≤ max: of each
-// resolution, in the views of both databases and in answers.
+// For any readings, min ≤ p50 ≤ p95 ≤ max and min ≤ avg ≤ max hold in each resolution, in the
+// views of both databases and in responses.
 func TestAverage_LiesBetweenMinAndMax(t *testing.T) {
 	series := [][]float64{
 		{3.7, 3.7, 3.7, 3.7, 3.7, 3.7}, {0.1, 0.1, 0.1}, {-3.7, -3.7, -3.7, -3.7, -3.7, -3.7},

@@ -16,8 +16,7 @@ import (
 	"weir/tests/integration/require"
 )
 
-// benchBatch is one flush of devices that report every ten seconds: one event
-// of each.
+// benchBatch returns a batch with one event of each device, as if each reported every ten seconds.
 func benchBatch(devices, tick int) service.MessageBatch {
 	at := noon.Add(time.Duration(tick) * 10 * time.Second)
 	batch := make(service.MessageBatch, devices)
@@ -55,7 +54,7 @@ func BenchmarkProcessor(b *testing.B) {
 	}
 }
 
-// nowhere stores nothing, to measure everything else: merging and encoding.
+// nowhere is a backend that stores nothing, to measure the rest: merging and encoding.
 type nowhere struct {
 	backend
 	w copyWriter
@@ -119,14 +118,14 @@ func BenchmarkStoreSQLite(b *testing.B) {
 	benchStore(b, openStore(b, "sqlite://"+b.TempDir()+"/r.db"))
 }
 
-// BenchmarkStoreSQLiteRows writes the rows of each batch with it.
+// BenchmarkStoreSQLiteRows writes the rows with each batch, without a journal.
 func BenchmarkStoreSQLiteRows(b *testing.B) {
 	s := openStore(b, "sqlite://"+b.TempDir()+"/r.db")
 	s.limits.WriteEvery = 0
 	benchStore(b, s)
 }
 
-// BenchmarkBacklog is what rolling up a backlog costs: windows, ledger, rows.
+// BenchmarkBacklog measures rolling up a backlog: windows, ledgers and rows.
 func BenchmarkBacklog(b *testing.B) {
 	p, s := benchProcessor(b), openStore(b, "sqlite://"+b.TempDir()+"/r.db")
 	backlog.Bench(b, func(read []service.MessageBatch) {
@@ -143,7 +142,7 @@ func BenchmarkBacklog(b *testing.B) {
 		if res, err := s.Add(context.Background(), windows, noon); err != nil || res.Events[outcomeCounted] != backlog.Flush {
 			b.Fatal(res, err)
 		}
-	}, func() { // the rows that are still to be written
+	}, func() { // write the remaining rows
 		if err := s.WriteOut(context.Background()); err != nil {
 			b.Fatal(err)
 		}
@@ -152,7 +151,7 @@ func BenchmarkBacklog(b *testing.B) {
 
 func BenchmarkStorePostgres(b *testing.B) { benchPostgres(b, DefaultLimits().WriteEvery) }
 
-// BenchmarkStorePostgresRows writes the rows of each batch with it.
+// BenchmarkStorePostgresRows writes the rows with each batch, without a journal.
 func BenchmarkStorePostgresRows(b *testing.B) { benchPostgres(b, 0) }
 
 func benchPostgres(b *testing.B, writeEvery time.Duration) {
@@ -162,14 +161,14 @@ func benchPostgres(b *testing.B, writeEvery time.Duration) {
 	s.backend = t
 	benchStore(b, s)
 	b.StartTimer()
-	if err := s.leave(context.Background()); err != nil { // the rows that are still to be written
+	if err := s.leave(context.Background()); err != nil { // write the remaining rows
 		b.Fatal(err)
 	}
 	b.StopTimer()
 	b.ReportMetric(float64(t.waited.Nanoseconds())/float64(b.N), "postgres-ns/op")
 }
 
-// timed measures how long the database takes.
+// timed is a backend that measures the time spent in the database.
 type timed struct {
 	backend
 	waited time.Duration
@@ -213,8 +212,8 @@ func (t *timedTx) write(ctx context.Context, rows []*windowRow, now time.Time) e
 	return t.tx.write(ctx, rows, now)
 }
 
-// BenchmarkRawRowsPostgres is what the rollups replace: every reading a row,
-// copied in batches and made unique by event, then aggregated by minute.
+// BenchmarkRawRowsPostgres measures the alternative to rollups: a row for each reading, copied in
+// batches, unique by event, and aggregated by minute afterwards.
 func BenchmarkRawRowsPostgres(b *testing.B) {
 	const devices = 5000
 	ctx := context.Background()
@@ -272,7 +271,7 @@ func BenchmarkRawRowsPostgres(b *testing.B) {
 		FROM reading GROUP BY 1, 2, 3, 4`)
 }
 
-// BenchmarkMergeBusyDevices is a flush of few devices that report often.
+// BenchmarkMergeBusyDevices merges batches of few devices that report often.
 func BenchmarkMergeBusyDevices(b *testing.B) {
 	const devices, each = 500, 60 // 30 a second, flushed every two seconds
 	s := &Store{backend: &nowhere{}, limits: DefaultLimits(), memory: newMemory()}
@@ -300,7 +299,7 @@ func BenchmarkMergeBusyDevices(b *testing.B) {
 	}
 }
 
-// BenchmarkQueryFleet merges a minute of 10,000 devices: one op is one device.
+// BenchmarkQueryFleet merges a minute of 10,000 devices; one op is one device.
 func BenchmarkQueryFleet(b *testing.B) {
 	const devices = 10_000
 	s := openStore(b, "sqlite://"+b.TempDir()+"/r.db")

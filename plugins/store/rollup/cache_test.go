@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// looking counts the windows that are looked up among stored rows.
+// looking is a backend that counts the windows that are searched for in stored rows.
 type looking struct {
 	backend
 	n int
@@ -27,8 +27,8 @@ func (t lookingTx) load(ctx context.Context, keys []Key) ([]*windowRow, error) {
 	return t.tx.load(ctx, keys)
 }
 
-// A minute that began since this process alone writes rows is looked up only when its
-// row may have left memory; any other is, and none is counted anew.
+// A minute that is newer than all stored rows is only searched for in the database if its row may
+// have left memory. Other minutes are always searched for, and no event is counted again.
 func TestRollup_AMinuteThatCannotBeStoredIsNotLookedUp(t *testing.T) {
 	url := "sqlite://" + t.TempDir() + "/r.db"
 	s := openLazy(t, url)

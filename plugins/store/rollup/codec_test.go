@@ -40,7 +40,7 @@ func TestRollup_RowsReadBackAsWritten(t *testing.T) {
 	}
 }
 
-// A damaged row is an error, never a panic or a wrong number of readings.
+// A damaged row causes an error, never a panic or a wrong number of readings.
 func FuzzDamagedRowsAreNoticed(f *testing.F) {
 	row := &windowRow{Key: Key{"acme", "a", noon.Unix()}}
 	for n := range 5 {
@@ -94,7 +94,7 @@ func TestRollup_WindowsReadBackFromJSON(t *testing.T) {
 	}
 }
 
-// The stored id of an event never changes: ledgers outlive programs.
+// The stored id of an event must never change: ledgers are older than the program that reads them.
 func TestRollup_LedgerIDsAreForever(t *testing.T) {
 	ids := []uint64{ledgerID([16]byte{}), ledgerID([16]byte{15: 1}), ledgerID([16]byte{0: 1})}
 	if want := []uint64{0xa706dd2f4d197e6f, 0x5e41ab087439611e, 0x9c8c1ca9370e13af}; !slices.Equal(ids, want) {
@@ -102,7 +102,7 @@ func TestRollup_LedgerIDsAreForever(t *testing.T) {
 	}
 }
 
-// A number's text gives back the number, and is JSON.
+// A number is written as JSON that parses to the same number.
 func TestRollup_NumbersAreWrittenExactly(t *testing.T) {
 	check := func(v float64) {
 		text := appendNumber(nil, v)

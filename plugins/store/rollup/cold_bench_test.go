@@ -10,8 +10,8 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// movedDay makes objects of a whole old day: full ones, of devices that report three
-// metrics every ten seconds.
+// movedDay writes objects of a whole old day, each with the usual number of devices, which report
+// three metrics every ten seconds.
 func movedDay(b *testing.B, s *Store, dir string, objects int) (day int64) {
 	b.Helper()
 	ctx := context.Background()
@@ -62,8 +62,8 @@ func movedDay(b *testing.B, s *Store, dir string, objects int) (day int64) {
 	return day
 }
 
-// BenchmarkColdSum is a query of a whole fleet's old day, for as many devices as one
-// object has: fifty thousand have 196.
+// BenchmarkColdSum queries an old day of a whole fleet, with as many devices as one object has;
+// fifty thousand devices have 196 objects.
 func BenchmarkColdSum(b *testing.B) {
 	const objects = 2
 	s := openStore(b, "sqlite://"+b.TempDir()+"/r.db")

@@ -10,8 +10,7 @@ import (
 	"testing"
 )
 
-// unread is a database beside which no object can be read while something is
-// written.
+// unread is a backend that lets no object be read while a write transaction is open.
 type unread struct {
 	backend
 	t   *testing.T
@@ -30,14 +29,14 @@ func (u *unread) update(ctx context.Context, fn func(tx) error) error {
 	return err
 }
 
-// Late events of old minutes, rebuilds and rolling read no object while others wait
-// for what their transaction locks.
+// Late events of old minutes, rebuilds and rolling read no object while their transaction holds
+// locks.
 func TestCold_NoTransactionThatWritesReadsAnObject(t *testing.T) {
 	onEachStore(t, func(t *testing.T, fresh func() string) {
 		events, hot, tiered, dir := twins(t, 1, fresh)
 		tiered.backend = &unread{backend: tiered.backend, t: t, dir: filepath.Join(dir, coldFolder)}
 		more := overDays(rand.New(rand.NewPCG(1, 10)), 60)
-		today := history(rand.New(rand.NewPCG(1, 11)), 5) // a batch has new events, too
+		today := history(rand.New(rand.NewPCG(1, 11)), 5) // a batch with new events as well
 		for i := range today {
 			by := byMinute.floor(later.Unix()) - today[i].Bucket
 			today[i].Bucket += by
@@ -55,8 +54,8 @@ func TestCold_NoTransactionThatWritesReadsAnObject(t *testing.T) {
 	})
 }
 
-// What was read early counts for nothing when its object was replaced, or its
-// window became a row, before the transaction began.
+// Windows that were read early are not used if their object was replaced, or the window became a
+// row, before the transaction began.
 func TestCold_WhatWasReadEarlyMayHaveChanged(t *testing.T) {
 	onEachStore(t, func(t *testing.T, fresh func() string) {
 		_, hot, tiered, dir := twins(t, 2, fresh)
@@ -64,7 +63,7 @@ func TestCold_WhatWasReadEarlyMayHaveChanged(t *testing.T) {
 			r := rand.New(rand.NewPCG(2, uint64(round)))
 			first, more := overDays(r, 40), gather(overDays(r, 40))
 			if !tiered.journals {
-				tiered.memory = newMemory() // of the windows that were moved
+				tiered.memory = newMemory() // forget the windows that were moved
 			}
 			early, err := tiered.readEarly(t.Context(), tiered.oldOnes(more, 0, later), byMinute.Width)
 			if err != nil || early == nil || len(early.objects) == 0 {

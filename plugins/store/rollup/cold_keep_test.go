@@ -15,8 +15,8 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// An erasure takes a device out of the objects, also out of what a crash left
-// there; others stay, and nothing brings it back.
+// An erasure removes a device from the objects, also from those that a crash has left. Other
+// devices stay, and nothing brings the device back.
 func TestCold_AnErasureReachesOldMinutes(t *testing.T) {
 	onEachStore(t, func(t *testing.T, fresh func() string) {
 		ctx := t.Context()
@@ -67,8 +67,8 @@ func TestCold_AnErasureReachesOldMinutes(t *testing.T) {
 	})
 }
 
-// A window that lies in an object, and that a late event in the journal will make
-// a row, is counted once.
+// A window is counted once if it is in an object and a late event in the journal will make it a
+// row.
 func TestCold_AnErasureCountsAWindowWithALateEventOnce(t *testing.T) {
 	onEachStore(t, func(t *testing.T, fresh func() string) {
 		ctx := t.Context()
@@ -97,8 +97,8 @@ func TestCold_AnErasureCountsAWindowWithALateEventOnce(t *testing.T) {
 	})
 }
 
-// An erasure that dies at any step is ended by the next, and what it deletes is
-// counted once.
+// An erasure that stops at any step is completed by the next one, and each deletion is counted
+// once.
 func TestCold_AnErasureThatDiesIsEndedAndCountsOnce(t *testing.T) {
 	t.Parallel()
 	onEachStore(t, func(t *testing.T, fresh func() string) {
@@ -152,7 +152,7 @@ func TestCold_AnErasureThatDiesIsEndedAndCountsOnce(t *testing.T) {
 	})
 }
 
-// meanwhile is a database of which an object is replaced while it is read.
+// meanwhile is a backend in which an object is replaced while it is read.
 type meanwhile struct {
 	backend
 	n int
@@ -166,7 +166,7 @@ func (m *meanwhile) view(ctx context.Context, fn func(tx) error) error {
 	return err
 }
 
-// Whoever counts for an erasure while minutes are moved begins again.
+// Counting for an erasure starts again if minutes are moved meanwhile.
 func TestCold_CountingGoesOnWhileMinutesAreMoved(t *testing.T) {
 	onEachStore(t, func(t *testing.T, fresh func() string) {
 		_, _, tiered, _ := twins(t, 3, fresh)
@@ -181,7 +181,7 @@ func TestCold_CountingGoesOnWhileMinutesAreMoved(t *testing.T) {
 	})
 }
 
-// parts are those of a key of a dump.
+// parts returns the parts of a key of a dump.
 func parts(t *testing.T, key string) (res, fleet, device string, bucket int64) {
 	t.Helper()
 	if _, err := fmt.Sscan(key, &res, &fleet, &device, &bucket); err != nil {
@@ -190,8 +190,8 @@ func parts(t *testing.T, key string) (res, fleet, device string, bucket int64) {
 	return res, fleet, device, bucket
 }
 
-// Retention deletes objects of days that are over, but not what is of a held
-// fleet; a dry run foresees it.
+// Retention deletes the objects of days that are over, except the data of held fleets; a dry run
+// predicts the result.
 func TestCold_RetentionAndHoldsReachOldMinutes(t *testing.T) {
 	onEachStore(t, func(t *testing.T, fresh func() string) {
 		events, _, tiered, dir := twins(t, 4, fresh)
@@ -203,7 +203,7 @@ func TestCold_RetentionAndHoldsReachOldMinutes(t *testing.T) {
 			t.Fatal(done, err)
 		}
 		finish(t, tiered)
-		going, staying := int64(0), int64(0) // windows of the days that go
+		going, staying := int64(0), int64(0) // windows of the days that are to be deleted
 		for key := range dump(t, tiered) {
 			if res, fleet, _, bucket := parts(t, key); res == "1m" && bucket < byDay.floor(noon.Unix()) {
 				if fleet == "other" {

@@ -17,7 +17,7 @@ import (
 	"weir/tests/integration/require"
 )
 
-// Rolling an hour looks for who has rows in it, so none of them moves before.
+// Rolling an hour looks for devices that have rows in it, so its minutes must not be moved before.
 func TestCold_MinutesOfAnOpenHourDoNotMove(t *testing.T) {
 	onEachStore(t, func(t *testing.T, fresh func() string) {
 		s, dir := openStore(t, fresh()), t.TempDir()
@@ -32,7 +32,7 @@ func TestCold_MinutesOfAnOpenHourDoNotMove(t *testing.T) {
 		if n := moveOld(t, s, dir); n != 1 {
 			t.Fatalf("moved %d", n)
 		}
-		// An hour of the same day that begins to fill later waits, too.
+		// Another hour of the same day that begins to fill later is not moved either.
 		add(t, s, later, windowsOf(t, "acme", testEvent(2, "a", old.Add(3*time.Hour), `{"x":1}`),
 			testEvent(3, "a", old, `{"x":1}`)))
 		writeOut(t, s)
@@ -54,7 +54,7 @@ func TestCold_MinutesOfAnOpenHourDoNotMove(t *testing.T) {
 	})
 }
 
-// While processes of a version that knows no objects may still run, nothing moves.
+// Nothing is moved while processes of a version that does not know objects may still run.
 func TestCold_MovingBeginsADayAfterAnUpgrade(t *testing.T) {
 	onEachStore(t, func(t *testing.T, fresh func() string) {
 		url, dir := fresh(), t.TempDir()
@@ -91,7 +91,7 @@ func TestCold_MovingBeginsADayAfterAnUpgrade(t *testing.T) {
 	})
 }
 
-// One process moves at a time. Who was too slow publishes nothing.
+// One process moves at a time. One that has lost its lease publishes nothing.
 func TestCold_OneProcessMovesAtATime(t *testing.T) {
 	onEachStore(t, func(t *testing.T, fresh func() string) {
 		ctx, url, dir := t.Context(), fresh(), t.TempDir()
@@ -110,7 +110,7 @@ func TestCold_OneProcessMovesAtATime(t *testing.T) {
 		if err := two.place(ctx, lake.FileURL(t.TempDir())); !errors.Is(err, errTierBusy) {
 			t.Fatalf("the place changes while somebody moves: %v", err)
 		}
-		second, err := two.takeTier(ctx, now.Add(time.Hour)) // the first has died, it seems
+		second, err := two.takeTier(ctx, now.Add(time.Hour)) // the lease of the first has expired
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -134,8 +134,8 @@ func TestCold_OneProcessMovesAtATime(t *testing.T) {
 	})
 }
 
-// Who waits for the tier gets it between two days, too, when there are many and
-// each is soon moved.
+// A process that waits for the tier gets it between two days as well, if there are many days and
+// each is moved quickly.
 func TestCold_MovingLetsOthersInBetweenDays(t *testing.T) {
 	onEachStore(t, func(t *testing.T, fresh func() string) {
 		s, m := openStore(t, fresh()), oldMover(t.TempDir())
@@ -153,13 +153,13 @@ func TestCold_MovingLetsOthersInBetweenDays(t *testing.T) {
 	})
 }
 
-// A partition whose minutes were all moved is dropped, and is there again when a
-// late event needs it.
+// A partition whose minutes were all moved is dropped, and created again when a late event needs
+// it.
 func TestCold_APartitionThatWasMovedIsDropped(t *testing.T) {
 	s := openStore(t, freshSchema(t, require.Env(t, "WEIR_TEST_POSTGRES_URL")))
 	pg := s.backend.(*postgres)
 	if !pg.native {
-		return // TimescaleDB has the partitions
+		return // TimescaleDB manages the partitions
 	}
 	old := noon.Add(-30 * day)
 	add(t, s, noon, windowsOf(t, "acme", testEvent(1, "a", old, `{"x":1}`), testEvent(2, "a", noon, `{"x":1}`)))
@@ -189,7 +189,7 @@ func TestCold_APartitionThatWasMovedIsDropped(t *testing.T) {
 	}
 }
 
-// What ends with the process is no place to move to.
+// Minutes cannot be moved to a store that ends with the process.
 func TestCold_OldMinutesAreNotMovedIntoMemory(t *testing.T) {
 	for url, want := range map[string]bool{
 		"": true, lake.FileURL(t.TempDir()): true, "s3://bucket?region=eu-central-1": true, "mem://": false,

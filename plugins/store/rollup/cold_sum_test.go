@@ -19,7 +19,7 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// wideOverDays is overDays of enough devices for sums, of which some send rarely.
+// wideOverDays is overDays with enough devices for sums, some of which send rarely.
 func wideOverDays(r *rand.Rand, n int) []Window {
 	events := overDays(r, n)
 	for i := range events {
@@ -28,7 +28,7 @@ func wideOverDays(r *rand.Rand, n int) []Window {
 	return events
 }
 
-// wideTwins are twins of such a history.
+// wideTwins is twins with such a history.
 func wideTwins(t *testing.T, seed uint64, fresh func() string) (events []Window, hot, tiered *Store, dir string) {
 	t.Helper()
 	events = wideOverDays(rand.New(rand.NewPCG(seed, 9)), 300)
@@ -45,7 +45,7 @@ func wideTwins(t *testing.T, seed uint64, fresh func() string) (events []Window,
 	return events, hot, tiered, dir
 }
 
-// whole are the queries that add up a whole fleet.
+// whole returns queries that sum a whole fleet.
 func whole() (list []query) {
 	for _, q := range []query{
 		{Fleet: "acme", Resolution: byMinute}, {Fleet: "acme", Resolution: byHour},
@@ -57,7 +57,7 @@ func whole() (list []query) {
 	return list
 }
 
-// sameSums compares what queries of whole fleets answer, page for page.
+// sameSums compares the results of queries of whole fleets, page by page.
 func sameSums(t *testing.T, when string, hot, tiered *Store) {
 	t.Helper()
 	sameSumsBy(t, when, hot, tiered, 10_000)
@@ -78,7 +78,7 @@ func sameSumsBy(t *testing.T, when string, hot, tiered *Store, page int) {
 	}
 }
 
-// exactLines has everything that a line is made of; sums of squares to 12 digits.
+// exactLines returns everything in the lines of a query; sums of squares to 12 digits.
 func exactLines(t *testing.T, s *Store, q query, limit int) (lines []string) {
 	t.Helper()
 	q.Limit = limit
@@ -124,8 +124,8 @@ func summedObjects(t *testing.T, s *Store, dir string) (summed, there int) {
 	return summed, there
 }
 
-// Whatever happens to old windows - late events, rebuilds, erasures, moving again,
-// in any order - a whole fleet adds up to what its windows do.
+// After late events, rebuilds, erasures and repeated moves of old windows, in any order, the sums
+// of a whole fleet are those of its windows.
 func TestColdSum_AnyHistoryAddsUpToItsWindows(t *testing.T) {
 	t.Parallel()
 	onEachStore(t, func(t *testing.T, fresh func() string) {
@@ -186,8 +186,8 @@ func TestColdSum_AnyHistoryAddsUpToItsWindows(t *testing.T) {
 	})
 }
 
-// A crash at any step of moving and of moving again leaves no sum that is wrong,
-// and the next pass leaves none that nobody knows.
+// A crash at any step of the first or a later move leaves no wrong sum, and the next pass leaves
+// no unpublished one.
 func TestColdSum_ACrashAtAnyStepChangesNoSum(t *testing.T) {
 	t.Parallel()
 	events := wideOverDays(rand.New(rand.NewPCG(5, 9)), 60)
@@ -235,8 +235,8 @@ func TestColdSum_ACrashAtAnyStepChangesNoSum(t *testing.T) {
 	}
 }
 
-// Sums are but faster: without them, and of objects that never had any, the answer
-// is the same. With them, no object is read.
+// Sums only save time: without them, and for objects that never had any, the result is the same.
+// With them, no object is read.
 func TestColdSum_AWholeFleetIsAnsweredWithoutItsObjects(t *testing.T) {
 	onEachStore(t, func(t *testing.T, fresh func() string) {
 		_, hot, tiered, dir := wideTwins(t, 3, fresh)
@@ -261,7 +261,7 @@ func TestColdSum_AWholeFleetIsAnsweredWithoutItsObjects(t *testing.T) {
 	})
 }
 
-// Retention and holds take sums with their objects.
+// Retention and holds apply to sums as to their objects.
 func TestColdSum_RetentionTakesSumsWithTheirObjects(t *testing.T) {
 	onEachStore(t, func(t *testing.T, fresh func() string) {
 		_, hot, tiered, dir := wideTwins(t, 4, fresh)
@@ -286,14 +286,14 @@ func TestColdSum_RetentionTakesSumsWithTheirObjects(t *testing.T) {
 	})
 }
 
-// While a day is moved, some of its devices are in objects and others are rows; and
-// what a crash or an older version left of sums goes.
+// While a day is being moved, some of its devices are in objects and others in rows. Sums that a
+// crash or an older version has left are deleted.
 func TestColdSum_ADayThatIsBeingMovedAddsUp(t *testing.T) {
 	onEachStore(t, func(t *testing.T, fresh func() string) {
 		ctx := t.Context()
 		_, hot, tiered, dir := wideTwins(t, 6, fresh)
 		more := wideOverDays(rand.New(rand.NewPCG(6, 6)), 100)
-		for i := range more { // beyond every object
+		for i := range more { // after the last device of every object
 			more[i].Device = "z" + more[i].Device
 		}
 		add(t, hot, later, gather(more))

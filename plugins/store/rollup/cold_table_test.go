@@ -10,8 +10,8 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// oldDay makes what devices that report every ten seconds leave of one day:
-// readings with two decimals that move slowly, as sensors have them.
+// oldDay returns the rows of one day of devices that report every ten seconds: readings with two
+// decimals that change slowly, as those of sensors do.
 func oldDay(devices int, day int64) (rows []*windowRow) {
 	names := []string{"battery_voltage", "cpu_temp", "vibration"}
 	r := rand.New(rand.NewPCG(1, 2))
@@ -34,8 +34,8 @@ func oldDay(devices int, day int64) (rows []*windowRow) {
 	return rows
 }
 
-// What two years cost is decided here: a window of three metrics has 150 bytes at
-// most.
+// The cost of keeping two years depends on this: a window of three metrics takes at most 150
+// bytes.
 func TestCold_AWindowOfThreeMetricsHas150Bytes(t *testing.T) {
 	rows := oldDay(16, 0)
 	lines := coldLines(rows)

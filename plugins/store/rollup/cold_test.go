@@ -18,10 +18,10 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// later is when the ledgers of noon are gone.
+// later is a time at which the ledgers of noon have been dropped.
 var later = noon.Add(9 * day)
 
-// overDays is a history that crosses the border of hot and old.
+// overDays returns a history that has minutes on both sides of the border between hot and old.
 func overDays(r *rand.Rand, n int) []Window {
 	events := history(r, n)
 	for i := range events {
@@ -40,8 +40,7 @@ func seal(t *testing.T, s *Store, now time.Time) {
 	}
 }
 
-// moveOld moves what is older than the border, which lies between the days of
-// overDays.
+// moveOld moves the minutes that are older than the border, which is between the days of overDays.
 func moveOld(t *testing.T, s *Store, dir string) int64 {
 	t.Helper()
 	n, more, err := s.move(context.Background(), oldMover(dir), later)
@@ -55,8 +54,7 @@ func oldMover(dir string) *mover {
 	return &mover{url: lake.FileURL(dir), hot: 9 * 24 * time.Hour, rest: -time.Duration(1 << 60), most: time.Hour}
 }
 
-// published are the objects that the database knows, and rows the minutes that it
-// has itself.
+// published returns the published objects, and the number of minutes that are rows.
 func published(t *testing.T, s *Store) (objects []coldObject, rows int) {
 	t.Helper()
 	err := s.view(context.Background(), all, func(tx tx) (err error) {
@@ -72,7 +70,7 @@ func published(t *testing.T, s *Store) (objects []coldObject, rows int) {
 	return objects, rows
 }
 
-// files are the objects that lie in a directory.
+// files counts the objects in a directory.
 func files(t *testing.T, dir string) (n int) {
 	t.Helper()
 	err := filepath.WalkDir(dir, func(name string, e fs.DirEntry, err error) error {
@@ -87,7 +85,7 @@ func files(t *testing.T, dir string) (n int) {
 	return n
 }
 
-// twins are two stores with one history, of which the second has moved the old.
+// twins returns two stores with the same history; the second has moved its old minutes.
 func twins(t *testing.T, seed uint64, fresh func() string) (events []Window, hot, tiered *Store, dir string) {
 	t.Helper()
 	events = overDays(rand.New(rand.NewPCG(seed, 9)), 300)
@@ -104,8 +102,8 @@ func twins(t *testing.T, seed uint64, fresh func() string) (events []Window, hot
 	return events, stores[0], stores[1], dir
 }
 
-// Whatever happens to old windows after they were moved - late events, replays,
-// rebuilds, rolling, moving again - ends in what it ends in without moving.
+// Late events, replays, rebuilds, rolling and repeated moves of old windows have the same result
+// as without moving.
 func TestCold_AnyHistoryAcrossTheBorderEndsInTheSameWindows(t *testing.T) {
 	t.Parallel()
 	onEachStore(t, func(t *testing.T, fresh func() string) {
@@ -154,8 +152,7 @@ func TestCold_AnyHistoryAcrossTheBorderEndsInTheSameWindows(t *testing.T) {
 	})
 }
 
-// stopping is a database whose client dies at one of its updates, before the
-// commit or after it.
+// stopping is a backend whose client stops at one of its updates, before or after the commit.
 type stopping struct {
 	backend
 	at    int
@@ -173,8 +170,8 @@ func (c *stopping) update(ctx context.Context, fn func(tx) error) error {
 	return c.backend.update(ctx, func(t tx) error { return errors.Join(fn(t), errCrash) })
 }
 
-// A crash at any step of moving loses nothing, counts nothing twice, and the next
-// pass ends what was begun.
+// A crash at any step of a move loses nothing and counts nothing twice, and the next pass
+// completes it.
 func TestCold_ACrashAtAnyStepOfMovingChangesNoAnswer(t *testing.T) {
 	t.Parallel()
 	onEachStore(t, func(t *testing.T, fresh func() string) {
@@ -198,7 +195,7 @@ func TestCold_ACrashAtAnyStepOfMovingChangesNoAnswer(t *testing.T) {
 				compareStores(t, want, dump(t, s))
 				m := oldMover(dir)
 				if step%2 == 0 {
-					m.rest = 24 * time.Hour // what was left goes, whenever its object was written
+					m.rest = 24 * time.Hour // what was left is moved, however new its object is
 				}
 				if _, more, err := s.move(context.Background(), m, later); err != nil || more {
 					t.Fatal(more, err)
@@ -225,7 +222,7 @@ func TestCold_ACrashAtAnyStepOfMovingChangesNoAnswer(t *testing.T) {
 	})
 }
 
-// A late event that comes while its day is moved stays a row, and counts.
+// A late event that is added while its day is moved stays a row, and counts.
 func TestCold_ALateEventWhileItsDayIsMovedCounts(t *testing.T) {
 	onEachStore(t, func(t *testing.T, fresh func() string) {
 		ctx, dir := t.Context(), t.TempDir()
@@ -280,8 +277,8 @@ func TestCold_ALateEventWhileItsDayIsMovedCounts(t *testing.T) {
 	})
 }
 
-// The newest windows of a device that was silent are found in objects, also when
-// an older one has a row.
+// The newest windows of a device that was silent are found in objects, also if an older window has
+// a row.
 func TestCold_TheLatestOfASilentDeviceIsFound(t *testing.T) {
 	onEachStore(t, func(t *testing.T, fresh func() string) {
 		_, hot, tiered, _ := twins(t, 6, fresh)
@@ -308,13 +305,12 @@ func TestCold_TheLatestOfASilentDeviceIsFound(t *testing.T) {
 	})
 }
 
-// Of a device that is new, or that there is not, no object is read: there may be
-// two years of them.
+// No object is read for a device that is new or does not exist: there may be objects of two years.
 func TestCold_TheLatestOfANewDeviceReadsNoObject(t *testing.T) {
 	onEachStore(t, func(t *testing.T, fresh func() string) {
 		_, _, tiered, dir := twins(t, 6, fresh)
 		add(t, tiered, later, windowsOf(t, "acme", testEvent(9000, "dev-00", later, `{"x":1}`)))
-		if err := os.RemoveAll(dir); err != nil { // whoever reads one fails
+		if err := os.RemoveAll(dir); err != nil { // reading an object fails from now on
 			t.Fatal(err)
 		}
 		if got, err := tiered.latest(t.Context(), "acme", "dev-00", 0); err != nil || len(got.Recent) != 1 {
@@ -329,8 +325,8 @@ func TestCold_TheLatestOfANewDeviceReadsNoObject(t *testing.T) {
 	})
 }
 
-// Queries answer the same, page for page, of one device, of many and of a fleet
-// as a whole, on both sides of the border.
+// Queries of one device, of many and of a whole fleet have the same results, page by page, on both
+// sides of the border.
 func TestCold_QueriesAnswerTheSameAcrossTheBorder(t *testing.T) {
 	onEachStore(t, func(t *testing.T, fresh func() string) {
 		_, hot, tiered, _ := twins(t, 7, fresh)
@@ -352,7 +348,7 @@ func TestCold_QueriesAnswerTheSameAcrossTheBorder(t *testing.T) {
 	})
 }
 
-// pages asks for all lines of a query, some at a time.
+// pages returns all lines of a query, read in pages.
 func pages(t *testing.T, s *Store, q query, limit int) (lines []string) {
 	t.Helper()
 	q.Limit = limit
@@ -372,7 +368,7 @@ func pages(t *testing.T, s *Store, q query, limit int) (lines []string) {
 	}
 }
 
-// Old minutes may be copied elsewhere; a place that lacks some is refused.
+// Old minutes may be copied to another place; a place that lacks some is rejected.
 func TestCold_OldMinutesMayBeCopiedElsewhere(t *testing.T) {
 	onEachStore(t, func(t *testing.T, fresh func() string) {
 		ctx := t.Context()
@@ -395,8 +391,8 @@ func TestCold_OldMinutesMayBeCopiedElsewhere(t *testing.T) {
 	})
 }
 
-// A data directory that was moved has its objects with it: they are found there
-// before there is anything more to move.
+// The objects in a data directory that was moved are found there, even if there is nothing more to
+// move.
 func TestCold_OldMinutesMoveWithTheirDirectory(t *testing.T) {
 	onEachStore(t, func(t *testing.T, fresh func() string) {
 		_, hot, tiered, dir := twins(t, 2, fresh)

@@ -14,14 +14,14 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// together is a database on which everything happens at once.
+// together is a database on which everything happens at the same time.
 type together struct {
 	t   *testing.T
 	url string
 	dir string
 }
 
-// open is one process of it, which dies now and then.
+// open opens the database as a process that sometimes crashes, if dies is true.
 func (w together) open(r *rand.Rand, dies bool) (*Store, func()) {
 	w.t.Helper()
 	db, err := sqldb.Open(context.Background(), w.url)
@@ -48,8 +48,8 @@ func passes(err error) bool {
 	return errors.Is(err, errCrash) || errors.Is(err, errConflict) || errors.Is(err, errMoved)
 }
 
-// write delivers late events until each batch was acknowledged, some of them twice,
-// and rolls hours.
+// write delivers late events until each batch is acknowledged, some of them twice, and rolls
+// hours.
 func (w together) write(seed uint64, events []Window) {
 	ctx, r := context.Background(), rand.New(rand.NewPCG(seed, 3))
 	s, stop := w.open(r, true)
@@ -73,7 +73,7 @@ func (w together) write(seed uint64, events []Window) {
 	}
 }
 
-// keep moves, deletes on time, asks, and erases one device, until others are done.
+// keep moves minutes, applies retention, queries, and erases one device, until done is set.
 func (w together) keep(done *atomic.Bool, erased string) {
 	ctx, r := context.Background(), rand.New(rand.NewPCG(4, 4))
 	s, stop := w.open(r, false)
@@ -104,8 +104,8 @@ func (w together) target(device string) tombstone.Target {
 	return tombstone.Target{Job: "j", Fleet: "acme", Device: device, Until: later.UnixMicro()}
 }
 
-// Writers that die, late events, rolling, moving, retention and an erasure, all at
-// the same time, end in what one after the other ends in without moving.
+// Crashing writers, late events, rolling, moving, retention and an erasure at the same time have
+// the same result as one after the other without moving.
 func TestCold_EverythingAtOnceEndsInTheSameWindows(t *testing.T) {
 	t.Parallel()
 	onEachStore(t, func(t *testing.T, fresh func() string) {

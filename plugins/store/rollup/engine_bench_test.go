@@ -13,10 +13,10 @@ import (
 	"weir/tests/bench/backlog"
 )
 
-// What the rows of minutes cost in two engines: the table that they are in, and a
-// store of keys and values, each of 2,000 rows in one synced write, minute after minute
-// of 50,000 devices, as they are due. Of Pebble, what SQL would need to read them - a
-// copy, or a query engine of our own - is not in it.
+// BenchmarkRows compares the cost of rows of minutes in two engines: the SQL table that they are
+// in, and a key-value store. Each writes 2,000 rows in one synced transaction, minute after minute
+// of 50,000 devices, in the order in which they are due. For Pebble it does not include what SQL
+// would need to read the rows: a copy, or a query engine.
 func BenchmarkRows(b *testing.B) {
 	const devices, most = 50_000, 2_000
 	metrics := `["battery_voltage","cpu_temp","vibration"]`
@@ -84,7 +84,7 @@ func BenchmarkRows(b *testing.B) {
 	})
 }
 
-// mute has Pebble say nothing.
+// mute is a logger that discards everything.
 type mute struct{}
 
 func (mute) Infof(string, ...any)         {}

@@ -11,11 +11,10 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// BenchmarkFill writes minutes as they lie in a store that is in use: rows of the
-// last days, without ledgers, and objects of older ones. tests/bench grows a store
-// by it: WEIR_FILL_DB and WEIR_FILL_DIR say where, WEIR_FILL_DAYS how many days
-// from yesterday backwards, after WEIR_FILL_SKIP of them, and WEIR_FILL_ROWS how
-// many windows a day.
+// BenchmarkFill writes minutes as a store in use has them: rows of the last days, without ledgers,
+// and objects of older days. tests/bench uses it to grow a store: WEIR_FILL_DB and WEIR_FILL_DIR
+// say where, WEIR_FILL_DAYS how many days from yesterday backwards, after WEIR_FILL_SKIP days, and
+// WEIR_FILL_ROWS how many windows a day.
 func BenchmarkFill(b *testing.B) {
 	number := func(name string, otherwise int) int {
 		if n, err := strconv.Atoi(os.Getenv(name)); err == nil {
@@ -60,7 +59,7 @@ func BenchmarkFill(b *testing.B) {
 	b.ReportMetric(float64(made), "events/op")
 }
 
-// filled is the nth of so many windows of a day, in the order of devices.
+// filled returns the nth of some windows of a day, in the order of devices.
 func filled(day int64, n, windows int) *windowRow {
 	const devices = 50_000
 	each := max(windows/devices, 1)
@@ -77,7 +76,7 @@ func filled(day int64, n, windows int) *windowRow {
 	return r
 }
 
-// fillRows puts the windows of a day into the table.
+// fillRows writes the windows of a day to the table.
 func fillRows(ctx context.Context, s *Store, day int64, windows int) error {
 	const chunk = 5000
 	for from := 0; from < windows; from += chunk {
@@ -92,7 +91,7 @@ func fillRows(ctx context.Context, s *Store, day int64, windows int) error {
 	return nil
 }
 
-// fillObjects puts the windows of a day into objects, some thousand devices each.
+// fillObjects writes the windows of a day to objects, of some thousand devices each.
 func fillObjects(ctx context.Context, t *tier, day int64, windows int) error {
 	const object, group = 40_000, 4_000
 	for from := 0; from < windows; from += object {
