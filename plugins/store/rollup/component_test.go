@@ -25,8 +25,7 @@ func testMessage(body, fleet string) *service.Message {
 	return m
 }
 
-// startStream runs a stream that ends in a rollup_store and returns how to
-// feed it.
+// startStream runs a stream that ends in a rollup_store, and returns the function that feeds it.
 func startStream(t *testing.T, url string, more ...string) service.MessageBatchHandlerFunc {
 	t.Helper()
 	env := service.NewEnvironment()
@@ -109,8 +108,8 @@ func TestRollup_AcknowledgedEventIsInTheRollups(t *testing.T) {
 	}
 }
 
-// The engine acknowledges a batch whose processors yield nothing: there is
-// nothing to store of it.
+// The engine acknowledges a batch whose processors return nothing, of which nothing is to be
+// stored.
 func TestRollup_BatchWithoutWindowsIsAcknowledged(t *testing.T) {
 	send := startStream(t, "sqlite://"+t.TempDir()+"/r.db")
 	dup := testMessage(testEvent(1, "a", time.Now(), `{"t":1}`), "acme")

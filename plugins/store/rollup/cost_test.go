@@ -15,8 +15,8 @@ import (
 	"weir/tests/integration/require"
 )
 
-// costMonth is thirty days of some devices, an hour of each, an event every ten
-// seconds, written as a stream's batches are: each row again for each event.
+// costMonth writes thirty days of some devices, an hour each day, with an event every ten seconds,
+// as the batches of a stream are written: the row again for each event.
 func costMonth(t *testing.T, s *Store, devices, metrics, name int) {
 	t.Helper()
 	r := rand.New(rand.NewPCG(1, 2))
@@ -40,7 +40,7 @@ func costMonth(t *testing.T, s *Store, devices, metrics, name int) {
 				}
 			}
 			add(t, s, hour.Add(61*time.Minute), windowsOf(t, "acme", bodies...))
-			if metrics > 20 { // rows that long have parts in a table apart, which only a vacuum frees
+			if metrics > 20 { // parts of rows that long are in a separate table, which only a vacuum shrinks
 				vacuum(t, s)
 			}
 		}
@@ -50,8 +50,8 @@ func costMonth(t *testing.T, s *Store, devices, metrics, name int) {
 	}
 }
 
-// freshDatabase makes a database of its own: the transactions of other tests would
-// keep dead rows in this one.
+// freshDatabase creates a separate database: transactions of other tests would keep dead rows in a
+// shared one.
 func freshDatabase(t *testing.T, of string) string {
 	t.Helper()
 	db, err := sqldb.Open(context.Background(), of)
@@ -76,15 +76,15 @@ func freshDatabase(t *testing.T, of string) string {
 	return u.String()
 }
 
-// withoutAutovacuum turns it off: it would come when the clock says so, and keep
-// dead rows while it reads.
+// withoutAutovacuum turns autovacuum off: it would run at arbitrary times, and keeps dead rows
+// while it reads.
 const withoutAutovacuum = `DO $$ DECLARE r regclass; BEGIN
 	FOR r IN SELECT oid FROM pg_class WHERE relkind = 'r' AND relname LIKE 'rollup_window%'
 		AND coalesce(array_to_string(reloptions, ' '), '') NOT LIKE '%autovacuum%' LOOP
 		EXECUTE format('ALTER TABLE %s SET (autovacuum_enabled = false, toast.autovacuum_enabled = false)', r);
 	END LOOP; END $$`
 
-// vacuum is autovacuum, at times that are the same in each run.
+// vacuum does what autovacuum does, at the same points of each run.
 func vacuum(t *testing.T, s *Store) {
 	t.Helper()
 	p, is := s.backend.(*postgres)
@@ -98,7 +98,7 @@ func vacuum(t *testing.T, s *Store) {
 	}
 }
 
-// monthSize is how many bytes the tables of a store take, and how many rows they have.
+// monthSize returns the bytes of the tables of a store, and the numbers of their rows.
 func monthSize(t *testing.T, s *Store) (size, minutes, hours, days float64) {
 	t.Helper()
 	rows := `SELECT (SELECT count(*) FROM rollup_window_1m), (SELECT count(*) FROM rollup_window_1h),
@@ -119,7 +119,7 @@ func monthSize(t *testing.T, s *Store) (size, minutes, hours, days float64) {
 	return size, minutes, hours, days
 }
 
-// The model of `weir cost` knows what a month of rollups takes, within a tenth:
+// The model of `weir cost` predicts the size of a month of rollups to within a tenth: that of
 // SQLite's file, and pg_total_relation_size.
 func TestCost_AMonthOfRollupsIsAsLargeAsTheModelSays(t *testing.T) {
 	t.Parallel()

@@ -9,7 +9,7 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// directory is over a store of its own, with events of devices at ages.
+// directory returns the directory of a new store with events of devices of some ages.
 func directory(t *testing.T, url string, now time.Time, fleets map[string]map[string]time.Duration) *Directory {
 	t.Helper()
 	db, err := sqldb.Open(t.Context(), url)
@@ -27,7 +27,7 @@ func directory(t *testing.T, url string, now time.Time, fleets map[string]map[st
 	for fleet, devices := range fleets {
 		var bodies []string
 		for device, age := range devices {
-			for _, more := range []time.Duration{0, time.Hour} { // an older one, too
+			for _, more := range []time.Duration{0, time.Hour} { // an older event as well
 				n++
 				bodies = append(bodies, testEvent(n, device, now.Add(-age-more), `{"x":1}`))
 			}
@@ -39,8 +39,8 @@ func directory(t *testing.T, url string, now time.Time, fleets map[string]map[st
 	return d
 }
 
-// The longest silent come first, whatever the page's size is; a fleet sees its
-// own, and who asks for all sees each under its fleet.
+// The longest silent devices come first, with any size of pages. A fleet sees its own devices, and
+// a list of all fleets has each device with its fleet.
 func TestDirectory_TheLongestSilentFirstInPages(t *testing.T) {
 	onEachStore(t, func(t *testing.T, fresh func() string) {
 		now := time.Now().UTC().Truncate(time.Minute)
@@ -97,8 +97,8 @@ func TestDirectory_TheLongestSilentFirstInPages(t *testing.T) {
 	})
 }
 
-// Ten thousand are searched within a tenth of a second, on a machine that is five
-// times slower within half a second.
+// Ten thousand devices are searched within a tenth of a second; the test allows half a second, for
+// a machine that is five times slower.
 func TestDirectory_TenThousandAreSearchedAtOnce(t *testing.T) {
 	now := time.Now().UTC()
 	devices := map[string]time.Duration{}
@@ -107,7 +107,7 @@ func TestDirectory_TenThousandAreSearchedAtOnce(t *testing.T) {
 	}
 	d := directory(t, "sqlite://"+t.TempDir()+"/r.db", now, map[string]map[string]time.Duration{"acme": devices})
 	h := DevicesHandler(d, nil, time.Now)
-	get(t, h, "acme", "/v1/devices", nil) // reads them
+	get(t, h, "acme", "/v1/devices", nil) // reads the list
 	began := time.Now()
 	const times = 20
 	for i := range times {

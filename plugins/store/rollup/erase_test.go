@@ -11,7 +11,7 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// arrived is an event of a device as the processor hands it on.
+// arrived returns the window of an event of a device, as the processor makes it.
 func arrived(device string, id uint64, at, received time.Time) *Window {
 	return &Window{Key: Key{"acme", device, minuteOf(at)}, events: []sample{{id: id, at: at.UnixMicro(),
 		received: received.UTC().Format(event.TimeFormat), readings: []reading{{"cpu_temp", 1}}}}}
@@ -31,7 +31,7 @@ func counts(t *testing.T, s *Store, res resolution) map[string]int64 {
 	return out
 }
 
-// What only the journal has of a device is erased as well.
+// Events of a device that are only in the journal are erased as well.
 func TestRollup_WhatIsNotWrittenIsErased(t *testing.T) {
 	onEachStore(t, func(t *testing.T, fresh func() string) {
 		eraseUnwritten(t, fresh(), false)
@@ -58,7 +58,7 @@ func eraseUnwritten(t *testing.T, url string, elsewhere bool) {
 		}); err != nil {
 		t.Fatal(err)
 	}
-	// The erasure counts anew what came later.
+	// After the erasure, later events are counted again.
 	if r := add(t, writer, noon, []*Window{arrived("gone", 1, noon, noon), later}); r.Events[outcomeErased] != 1 ||
 		r.Events[outcomeCounted] != 1 {
 		t.Errorf("%+v", r)
@@ -72,9 +72,8 @@ func eraseUnwritten(t *testing.T, url string, elsewhere bool) {
 	}
 }
 
-// A writer has windows of a device in memory when it is erased. Neither those,
-// nor what is delivered again, nor a rebuild brings them back; what came later
-// counts, also in a window that had counted both.
+// A writer has windows of a device in memory when it is erased. Neither these, nor a redelivery,
+// nor a rebuild brings them back. Later events count, also in a window that had counted both.
 func TestRollup_ErasedWindowsStayAwayAndWhatCameLaterCounts(t *testing.T) {
 	onEachStore(t, func(t *testing.T, fresh func() string) {
 		ctx, url := context.Background(), fresh()
@@ -135,7 +134,7 @@ func TestRollup_ErasedWindowsStayAwayAndWhatCameLaterCounts(t *testing.T) {
 		if got := fmt.Sprint(counts(t, eraser, byMinute)); got != "map[gone:2 stays:1]" {
 			t.Fatal(got)
 		}
-		done, err := eraser.Replace(ctx, []*Window{before[0], before[2]}, noon) // of a rebuild that had read them before
+		done, err := eraser.Replace(ctx, []*Window{before[0], before[2]}, noon) // a rebuild had read them before
 		if err != nil || done.Windows != 0 {
 			t.Fatalf("%+v, %v", done, err)
 		}

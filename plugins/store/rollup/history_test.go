@@ -15,8 +15,8 @@ import (
 
 var errCrash = errors.New("crash")
 
-// crashing is a database whose client dies now and then: before a commit, or
-// after it without learning of it.
+// crashing is a backend whose client sometimes crashes: before a commit, or after it without
+// learning of it.
 type crashing struct {
 	backend
 	roll func() int
@@ -54,7 +54,7 @@ func newProcess(t *testing.T, seed uint64, url string) *process {
 	return w
 }
 
-// restart begins with nothing in memory, as a process does.
+// restart empties the memory, as a restart of the process does.
 func (w *process) restart() {
 	db, err := sqldb.Open(context.Background(), w.url)
 	if err != nil {
@@ -74,8 +74,8 @@ func (w *process) restart() {
 	w.s = s
 }
 
-// run delivers events in batches until each batch was acknowledged; now and
-// then it rolls hours, and after a crash it starts anew.
+// run delivers events in batches until each batch is acknowledged. Sometimes it rolls hours, and
+// it restarts after a crash.
 func (w *process) run(events []Window) {
 	ctx := context.Background()
 	policy := rollPolicy{Settle: time.Minute, Refresh: time.Minute}
@@ -100,12 +100,12 @@ func (w *process) run(events []Window) {
 			return
 		case w.r.IntN(10) > 0:
 			events = events[n:]
-		default: // the acknowledgement was lost: all of it again
+		default: // the acknowledgement was lost: deliver the whole batch again
 		}
 	}
 }
 
-// writeSome writes, now and then, some of the rows that lack something.
+// writeSome sometimes writes some of the unwritten rows.
 func (w *process) writeSome(ctx context.Context) error {
 	if !w.s.journals || w.r.IntN(3) > 0 {
 		return nil
@@ -119,8 +119,8 @@ func (w *process) writeSome(ctx context.Context) error {
 	return err
 }
 
-// Random histories, duplicated, shuffled, split into batches and delivered to
-// two writers that crash, end in the same windows as one clean pass.
+// Random histories that are duplicated, shuffled, split into batches and delivered to two crashing
+// writers result in the same windows as one clean pass.
 func TestRollup_AnyHistoryEndsInTheSameWindows(t *testing.T) {
 	t.Parallel()
 	onEachStore(t, func(t *testing.T, fresh func() string) {
@@ -197,5 +197,5 @@ func compareWithRecount(t *testing.T, events []Window, got map[string]*windowRow
 
 func near(a, b, tolerance float64) bool { return math.Abs(a-b) <= tolerance*math.Abs(b)+1e-9 }
 
-// rank is the index of a quantile as SQL's percentile_disc defines it.
+// rank returns the index of a quantile as SQL's percentile_disc defines it.
 func rank(q float64, n int) int { return max(int(math.Ceil(q*float64(n)-1e-9))-1, 0) }

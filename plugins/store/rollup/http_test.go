@@ -20,7 +20,7 @@ func (allKeys) Check(_ context.Context, text string) (*apikey.Key, error) {
 	return &apikey.Key{Fleet: text, Scopes: []apikey.Scope{apikey.Query}}, nil
 }
 
-// get asks the handler as a fleet and decodes the answer.
+// get sends a request of a fleet to the handler, and decodes the response.
 func get(t *testing.T, h http.Handler, fleet, path string, into any) *httptest.ResponseRecorder {
 	t.Helper()
 	r := httptest.NewRequest("GET", path, nil)
@@ -35,7 +35,7 @@ func get(t *testing.T, h http.Handler, fleet, path string, into any) *httptest.R
 	return w
 }
 
-// windowsOf makes the windows of events, as the processor does.
+// windowsOf returns the windows of events, as the processor makes them.
 func windowsOf(t testing.TB, fleet string, bodies ...string) []*Window {
 	t.Helper()
 	c := NewCollector(len(bodies))
@@ -97,8 +97,8 @@ func TestRollup_PagesHoldEveryLineOnce(t *testing.T) {
 	}
 }
 
-// A group names thousands of devices, of which few report: pages hold what there
-// is, once, and none reads the store without end.
+// A group has thousands of devices, of which few report: the pages have every line once, and no
+// page reads the store without end.
 func TestRollup_ALargeGroupIsAnsweredInPages(t *testing.T) {
 	s := openStore(t, "sqlite://"+t.TempDir()+"/r.db")
 	q := url.Values{"from": {noon.AddDate(0, 0, -30).Format(time.RFC3339)}, "to": {noon.Format(time.RFC3339)},

@@ -13,14 +13,14 @@ import (
 	"weir/tests/integration/require"
 )
 
-// onPostgres is the URL of an empty database of which each process has a journal.
+// onPostgres returns the URL of an empty PostgreSQL database, where each process has a journal.
 func onPostgres(t testing.TB) string {
 	t.Helper()
 	return freshSchema(t, require.Env(t, "WEIR_TEST_POSTGRES_URL"))
 }
 
-// What processes have in journals of their own, a reader in another one sees at
-// once, in every resolution, and it is what rows have later.
+// A reader in another process sees at once, in every resolution, what processes have in their
+// journals, and it is the same as in the rows later.
 func TestRollup_ReadersMergeTheJournalsOfAllProcesses(t *testing.T) {
 	url := onPostgres(t)
 	events := history(rand.New(rand.NewPCG(8, 8)), 300)
@@ -31,9 +31,9 @@ func TestRollup_ReadersMergeTheJournalsOfAllProcesses(t *testing.T) {
 	one, two, reader := openLazy(t, url), openLazy(t, url), openLazy(t, url)
 	add(t, one, noon, gather(events[:100]))
 	writeOut(t, one)
-	finish(t, one) // hours and days, which what comes now is not in
+	finish(t, one) // hours and days, without the events that follow
 	add(t, one, noon, gather(events[50:250]))
-	add(t, two, noon, gather(events[200:])) // fifty of which the other has, too
+	add(t, two, noon, gather(events[200:])) // the other process has fifty of them as well
 	rows, entries := stored(t, reader)
 	if entries == 0 {
 		t.Fatal("nothing is in the journals")
@@ -92,8 +92,8 @@ func TestRollup_ReadersMergeTheJournalsOfAllProcesses(t *testing.T) {
 	compareStores(t, dump(t, clean), dump(t, reader))
 }
 
-// Who was taken over knows it from the next batch on, and a process that works is
-// taken for silent by nobody.
+// A process whose part was taken over notices it with the next batch, and no working process
+// counts as silent.
 func TestRollup_OnlySilentProcessesAreTakenOver(t *testing.T) {
 	url := onPostgres(t)
 	busy, left, other := openLazy(t, url), openLazy(t, url), openLazy(t, url)
@@ -133,8 +133,8 @@ func TestRollup_OnlySilentProcessesAreTakenOver(t *testing.T) {
 	}
 }
 
-// What a process has in memory of a row that is erased goes into no row that takes
-// its place, whatever its version.
+// What a process has in memory of an erased row is not merged into a row that takes its place,
+// whatever its version.
 func TestRollup_MemoryOfAnErasedRowIsVoid(t *testing.T) {
 	url := onPostgres(t)
 	writer, eraser := openLazy(t, url), openLazy(t, url)
@@ -144,7 +144,7 @@ func TestRollup_MemoryOfAnErasedRowIsVoid(t *testing.T) {
 	if err := tombstone.Bury(ctx, eraser.db, tombstone.Of("acme", "gone", until)); err != nil {
 		t.Fatal(err)
 	}
-	// It reads the row, which is to be deleted, and puts an event beside it.
+	// It reads the row, which will be deleted, and adds an event that is only in the journal.
 	add(t, writer, noon, []*Window{arrived("gone", 2, noon, until.Add(time.Second))})
 	target := tombstone.Target{Job: "j", Fleet: "acme", Device: "gone", Until: until.UnixMicro()}
 	if err := eraser.erase(ctx, eraser.db, target, func() error { return nil }); err != nil {
@@ -164,8 +164,8 @@ func TestRollup_MemoryOfAnErasedRowIsVoid(t *testing.T) {
 	}
 }
 
-// A ledger goes only when no journal has an event that its row has; what a journal
-// has beside it counts, replayed or not.
+// A ledger is dropped only if no journal has an event of its row. Other events in a journal count,
+// replayed or not.
 func TestRollup_LedgersOutliveTheJournal(t *testing.T) {
 	url := onPostgres(t)
 	writer, keeper := openLazy(t, url), openLazy(t, url)
@@ -193,7 +193,7 @@ func TestRollup_LedgersOutliveTheJournal(t *testing.T) {
 	if n := seal(noon.Add(30 * time.Minute)); n != 2 {
 		t.Errorf("%d ledgers were dropped, expected both", n)
 	}
-	// An event that was counted while the ledger was there.
+	// An event that was counted while the window had its ledger.
 	add(t, writer, noon.Add(40*time.Minute), windowsOf(t, "acme", testEvent(3, "c", noon, `{"x":1}`)))
 	writeOut(t, writer)
 	again := windowsOf(t, "acme", testEvent(4, "c", noon, `{"x":1}`))
@@ -214,8 +214,8 @@ func TestRollup_LedgersOutliveTheJournal(t *testing.T) {
 	}
 }
 
-// A rebuild leaves a window alone that counts what the raw store does not have yet,
-// in a row or in a journal.
+// A rebuild does not change a window that counts, in a row or a journal, an event that the raw
+// store does not have yet.
 func TestRollup_ARebuildSeesTheJournals(t *testing.T) {
 	url := onPostgres(t)
 	writer, rebuilder := openLazy(t, url), openLazy(t, url)
@@ -237,7 +237,8 @@ func TestRollup_ARebuildSeesTheJournals(t *testing.T) {
 	}
 }
 
-// Old windows are rows at once: nothing that may have been moved waits in a journal.
+// Old windows are written to rows at once: no event of a window that may have been moved stays in
+// a journal.
 func TestRollup_OldWindowsAreRowsAtOnce(t *testing.T) {
 	url := onPostgres(t)
 	s := openLazy(t, url)
@@ -253,10 +254,10 @@ func TestRollup_OldWindowsAreRowsAtOnce(t *testing.T) {
 	}
 }
 
-// knownNode is where every version of weir puts device-1 of acme.
+// knownNode is the node of device-1 of acme, in every version of weir.
 const knownNode = 1408
 
-// Every device is in one node of a level, which is half of one of the level before.
+// Every device is in one node of each level, which is a half of its node of the level before.
 func TestRollup_NodesHalve(t *testing.T) {
 	for n := range 1000 {
 		device := fmt.Sprint("device-", n)

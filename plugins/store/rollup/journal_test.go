@@ -15,7 +15,7 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// entryOf is the entry of a batch that is all new.
+// entryOf returns the journal entry of a batch of new events.
 func entryOf(windows []*Window) []byte {
 	var w entryWriter
 	w.begin()
@@ -55,7 +55,7 @@ func TestRollup_EntriesReadBackAsWritten(t *testing.T) {
 	}
 }
 
-// A damaged entry is an error, and never a panic.
+// A damaged entry causes an error, never a panic.
 func FuzzDamagedEntriesAreNoticed(f *testing.F) {
 	f.Add(entryOf(gather(history(rand.New(rand.NewPCG(1, 1)), 20))))
 	f.Fuzz(func(t *testing.T, body []byte) {
@@ -73,8 +73,7 @@ func FuzzDamagedEntriesAreNoticed(f *testing.F) {
 	})
 }
 
-// openLazy opens a store with a memory of its own, as a process has it, that
-// writes no row by itself.
+// openLazy opens a store with a memory of its own, like a process, which writes no rows by itself.
 func openLazy(t *testing.T, url string) *Store {
 	t.Helper()
 	db, err := sqldb.Open(context.Background(), url)
@@ -108,8 +107,8 @@ func stored(t *testing.T, s *Store) (rows, entries int) {
 	return rows, entries
 }
 
-// A crash leaves batches in the journal that no row has. Who comes next finds
-// them, and counts none of them again.
+// A crash leaves batches in the journal that no row has. The next process finds them, and counts
+// none of them again.
 func TestRollup_WhatOnlyTheJournalHasOutlivesACrash(t *testing.T) {
 	onEachStore(t, func(t *testing.T, fresh func() string) {
 		url := fresh()
@@ -136,7 +135,7 @@ func TestRollup_WhatOnlyTheJournalHasOutlivesACrash(t *testing.T) {
 		}
 		compareStores(t, dump(t, clean), dump(t, openLazy(t, url)))
 
-		// The first was not dead: what it has in memory is void.
+		// The first process was not dead, but its memory is invalid now.
 		late := history(rand.New(rand.NewPCG(4, 4)), 20)
 		add(t, clean, noon, gather(late))
 		if res := add(t, s, noon, gather(append(late, events...))); res.Events[outcomeDuplicate] != len(events) ||
@@ -147,10 +146,10 @@ func TestRollup_WhatOnlyTheJournalHasOutlivesACrash(t *testing.T) {
 	})
 }
 
-// takeOver has a process take what others have left; in SQLite it does by itself.
+// takeOver makes a process take over what others have left; in SQLite it does so by itself.
 func takeOver(t *testing.T, s *Store) {
 	t.Helper()
-	for range 2 { // it sees them, and then that they were silent
+	for range 2 { // the first call finds them, the second that they were silent
 		if err := s.adopt(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -161,8 +160,8 @@ func takeOver(t *testing.T, s *Store) {
 	}
 }
 
-// Whoever reads sees what was acknowledged before, and has only the rows written
-// that it asks for.
+// A reader sees what was acknowledged before, and only the rows that it reads are written for
+// that.
 func TestRollup_ReadersSeeWhatIsNotWritten(t *testing.T) {
 	url := "sqlite://" + t.TempDir() + "/r.db"
 	s := openLazy(t, url)
@@ -175,7 +174,7 @@ func TestRollup_ReadersSeeWhatIsNotWritten(t *testing.T) {
 		reader        *Store
 		q             query
 		lines         int
-		rows, entries int // after it
+		rows, entries int // after reading
 	}{
 		{"another minute", s, query{Devices: []string{"a"}, From: noon.Unix() - 60, To: noon.Unix()}, 0, 0, 4},
 		{"a device", onHandle(t, handleOf(s)), query{Devices: []string{"a"}, From: noon.Unix(), To: noon.Unix() + 60}, 1, 1,
@@ -209,7 +208,7 @@ func TestRollup_ReadersSeeWhatIsNotWritten(t *testing.T) {
 	}
 }
 
-// leaving is a database whose reader leaves when it begins to write.
+// leaving is a backend whose reader goes away when the write begins.
 type leaving struct {
 	backend
 	leave func()
@@ -220,7 +219,7 @@ func (l leaving) update(ctx context.Context, fn func(tx) error) error {
 	return l.backend.update(ctx, fn)
 }
 
-// A reader that leaves costs nobody what is in memory.
+// A reader that goes away does not invalidate what is in memory.
 func TestRollup_AReaderThatLeavesVoidsNothing(t *testing.T) {
 	s := openLazy(t, "sqlite://"+t.TempDir()+"/r.db")
 	add(t, s, noon, windowsOf(t, "acme", testEvent(1, "a", noon, `{"x":1}`)))
@@ -236,8 +235,8 @@ func TestRollup_AReaderThatLeavesVoidsNothing(t *testing.T) {
 	}
 }
 
-// Rows are written when there is no more room for them in memory, when the
-// journal is full, and when it is time.
+// Rows are written when there is no room for more in memory, when the journal is full, and when
+// they are due.
 func TestRollup_RowsAreWrittenInTime(t *testing.T) {
 	s := openLazy(t, "sqlite://"+t.TempDir()+"/r.db")
 	n := 0
@@ -294,7 +293,7 @@ func TestRollup_RowsAreWrittenInTime(t *testing.T) {
 	}
 }
 
-// Rows are written in steps, and batches take their turn between them.
+// Rows are written in steps, between which batches are added.
 func TestRollup_ManyRowsAreWrittenInSteps(t *testing.T) {
 	s := openLazy(t, "sqlite://"+t.TempDir()+"/r.db")
 	var windows []*Window
@@ -323,7 +322,7 @@ func (c *counting) update(ctx context.Context, fn func(tx) error) error {
 	return c.backend.update(ctx, fn)
 }
 
-// A row leaves memory when its minute is over; what comes later reads it.
+// A row leaves memory when its minute is over; a later event reads it again.
 func TestRollup_ColdRowsLeaveMemory(t *testing.T) {
 	s := openLazy(t, "sqlite://"+t.TempDir()+"/r.db")
 	add(t, s, noon, windowsOf(t, "acme", testEvent(1, "a", noon, `{"x":1}`)))
@@ -349,7 +348,7 @@ func TestRollup_ColdRowsLeaveMemory(t *testing.T) {
 	}
 }
 
-// The stream writes rows without being asked, and when it stops.
+// The stream writes rows by itself, and when it stops.
 func TestRollup_TheStreamWritesRows(t *testing.T) {
 	url := "sqlite://" + t.TempDir() + "/r.db"
 	s := openLazy(t, url)
@@ -378,8 +377,7 @@ func TestRollup_TheStreamWritesRows(t *testing.T) {
 	}
 }
 
-// Retention that keeps windows for ever merges what it finds in the journal,
-// however old that is.
+// Retention that keeps windows for ever merges what it finds in the journal, however old that is.
 func TestRollup_RetentionLosesNothingOfTheJournal(t *testing.T) {
 	url := "sqlite://" + t.TempDir() + "/r.db"
 	add(t, openLazy(t, url), noon, windowsOf(t, "acme", testEvent(1, "a", noon.Add(-48*time.Hour), `{"x":1}`)))
@@ -392,7 +390,7 @@ func TestRollup_RetentionLosesNothingOfTheJournal(t *testing.T) {
 	}
 }
 
-// Closing waits for what writes rows, which must not wait for it.
+// Close waits for the writing of rows, which must not wait for Close.
 func TestRollup_ClosingWaitsForTheWritingOfRows(t *testing.T) {
 	res := service.MockResources()
 	m := res.Metrics()
@@ -405,7 +403,7 @@ func TestRollup_ClosingWaitsForTheWritingOfRows(t *testing.T) {
 		t.Fatal(err)
 	}
 	o.store.mu.Lock()
-	time.Sleep(writeInterval + 200*time.Millisecond) // it stands before the lock
+	time.Sleep(writeInterval + 200*time.Millisecond) // the writer waits for the lock by now
 	closed := make(chan error)
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)

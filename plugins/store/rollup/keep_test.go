@@ -14,7 +14,7 @@ import (
 
 const day = 24 * time.Hour
 
-// lineCount asks a view, as people and dashboards do.
+// lineCount queries a view, as people and dashboards do.
 func lineCount(t *testing.T, s *Store, view string) (n, readings int) {
 	t.Helper()
 	var err error
@@ -40,7 +40,7 @@ func retain(t *testing.T, s *Store, now time.Time) retained {
 	return r
 }
 
-// rowsOf counts the windows that went.
+// rowsOf returns how many windows were deleted.
 func rowsOf(r retained) int64 { return r.Minutes.Rows + r.Hours.Rows + r.Days.Rows }
 
 func TestRollup_RetentionReallyDeletes(t *testing.T) {
@@ -87,7 +87,7 @@ func TestRollup_RetentionReallyDeletes(t *testing.T) {
 func TestRollup_NothingOfAHeldFleetIsDeleted(t *testing.T) {
 	onEachStore(t, func(t *testing.T, fresh func() string) {
 		s := openStore(t, fresh())
-		old := noon.Add(-60 * day) // whole partitions before what is kept
+		old := noon.Add(-60 * day) // so that whole partitions are too old
 		for i, at := range []time.Time{old, noon} {
 			for n, fleet := range []string{"acme", "other", "third"} {
 				add(t, s, noon, windowsOf(t, fleet, testEvent(10*i+n, "a", at, `{"x":1}`)))
@@ -130,8 +130,8 @@ func TestRollup_NothingOfAHeldFleetIsDeleted(t *testing.T) {
 	})
 }
 
-// A late event of a window without a ledger still counts, once; a replay of
-// what it may have counted does not.
+// A late event of a window without a ledger counts, once; a replayed event that the window may
+// have counted does not.
 func TestRollup_LateEventCountsWithoutItsLedger(t *testing.T) {
 	onEachStore(t, func(t *testing.T, fresh func() string) {
 		s := openStore(t, fresh())
@@ -173,12 +173,12 @@ func TestRollup_ReplaceCorrectsAWindowBesideItsWriters(t *testing.T) {
 		if err != nil || r.Windows != 1 || len(r.Behind) != 0 {
 			t.Fatalf("%+v %v", r, err)
 		}
-		// The writer's cache holds the row of before.
+		// The writer has the old row in its cache.
 		if res := add(t, s, now, windowsOf(t, "acme", a, b, c)); res.Events[outcomeDuplicate] != 2 ||
 			res.Events[outcomeCounted] != 1 || !s.journals && res.Conflicts != 1 {
 			t.Errorf("%+v", res)
 		}
-		// c is counted, but the raw store of this rebuild lacks it.
+		// c is counted, but the raw store of this rebuild does not have it.
 		r, err = other.Replace(ctx, windowsOf(t, "acme", a, b), now)
 		if err != nil || r.Windows != 0 || len(r.Behind) != 1 {
 			t.Errorf("%+v %v", r, err)
@@ -192,8 +192,7 @@ func TestRollup_ReplaceCorrectsAWindowBesideItsWriters(t *testing.T) {
 	})
 }
 
-// Whatever JSON allows in a metric's name is either stored or left out; none
-// of it stalls the events beside it.
+// Every metric name that JSON allows is either stored or left out, and none makes its batch fail.
 func TestRollup_OddNamesStallNobody(t *testing.T) {
 	onEachStore(t, func(t *testing.T, fresh func() string) {
 		s := openStore(t, fresh())
@@ -230,14 +229,14 @@ func TestRollup_AWindowMayLoseAllItsMetrics(t *testing.T) {
 	})
 }
 
-// Rows that are written are let go of though no batch comes any more.
+// Written rows leave memory even if no batch comes any more.
 func TestRollup_MemoryIsGivenBackWhenNothingComes(t *testing.T) {
 	s := openStore(t, "sqlite://"+t.TempDir()+"/r.db")
 	add(t, s, noon, gather(history(rand.New(rand.NewPCG(1, 2)), 50)))
 	if err := s.WriteOut(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	for _, e := range s.cache.rows { // as if they were of a while ago
+	for _, e := range s.cache.rows { // as if they were old
 		e.used = 0
 	}
 	s.cache.swept = 0

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Thirty days of a device that reported in every minute: what a page draws of
-// them comes at once, and so do the minutes of a day, page after page, each once.
+// Thirty days of a device that reported every minute: the query of a chart is fast, and so are the
+// pages of the minutes of a day, which have each line once.
 func TestRollup_AMonthOfMinutesIsAnsweredAtOnce(t *testing.T) {
 	s := openStore(t, "sqlite://"+t.TempDir()+"/r.db")
 	const hours = 30 * 24
@@ -25,7 +25,7 @@ func TestRollup_AMonthOfMinutesIsAnsweredAtOnce(t *testing.T) {
 			"SELECT fleet, device_id, bucket - 3600 * n, version, updated_at, ledger_state, metrics, stats, detail, ledger " +
 			"FROM rollup_window_1m",
 		"rollup_window_1h (fleet, device_id, bucket, updated_at, metrics, stats, detail) SELECT fleet, device_id, " +
-			"bucket - 3600 * n, updated_at, metrics, stats, detail FROM rollup_window_1h"} { // the others are as the last
+			"bucket - 3600 * n, updated_at, metrics, stats, detail FROM rollup_window_1h"} { // copies of the last row
 		if _, err := handleOf(s).ExecContext(t.Context(), `WITH RECURSIVE back(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM back
 			WHERE n < $1) INSERT INTO `+table+`, back`, hours-1); err != nil {
 			t.Fatal(err)
@@ -64,7 +64,7 @@ func TestRollup_AMonthOfMinutesIsAnsweredAtOnce(t *testing.T) {
 			t.Errorf("%s: %d windows of %d readings, want %d of %d", c.resolution, lines, readings, c.lines, c.readings)
 		}
 		t.Logf("%s: %d windows, a page took up to %s", c.resolution, lines, slowest)
-		if slowest > 5*time.Second { // five times what is aimed at
+		if slowest > 5*time.Second { // five times the aim
 			t.Errorf("%s: a page took %s", c.resolution, slowest)
 		}
 	}

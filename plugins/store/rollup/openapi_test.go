@@ -14,8 +14,8 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v5"
 )
 
-// contract checks answers against openapi.json, whose schemas are JSON Schema
-// 2020-12, as OpenAPI 3.1 says.
+// contract checks responses against openapi.json, whose schemas are JSON Schema 2020-12, as in
+// OpenAPI 3.1.
 type contract struct{ t *testing.T }
 
 func (c contract) check(operation string, status int, body []byte) {
@@ -124,7 +124,7 @@ func TestRollup_CursorOfAnotherQueryIsRefused(t *testing.T) {
 	}
 }
 
-// A key sees its own fleet and nothing of another's devices of the same name.
+// A key sees only its own fleet, also if another fleet has devices of the same name.
 func TestRollup_FleetsNeverMeet(t *testing.T) {
 	s := openStore(t, "sqlite://"+t.TempDir()+"/r.db")
 	add(t, s, noon, windowsOf(t, "acme", testEvent(1, "a", noon, `{"x":1}`)))
@@ -144,8 +144,8 @@ func TestRollup_FleetsNeverMeet(t *testing.T) {
 	}
 }
 
-// The quantiles of a merged line are those of all readings together, in every
-// resolution, whether hours are rolled yet or not.
+// The quantiles of a merged line are those of all readings together, in every resolution, whether
+// hours are rolled or not.
 func TestRollup_MergedQuantilesAreOfAllReadings(t *testing.T) {
 	onEachStore(t, func(t *testing.T, fresh func() string) {
 		s := openStore(t, fresh())
@@ -183,7 +183,7 @@ func TestRollup_MergedQuantilesAreOfAllReadings(t *testing.T) {
 	})
 }
 
-// Without its store the API says so, and nothing of where the store is.
+// If its store cannot be reached the API says so, but not where the store is.
 func TestRollup_QueryWithoutItsStoreIsAProblem(t *testing.T) {
 	s := openStore(t, "sqlite://"+t.TempDir()+"/r.db")
 	h := Handler(s, time.Now)

@@ -29,7 +29,7 @@ func fillDisk(t *testing.T, writeEvery time.Duration, pages int) {
 		t.Fatal(err)
 	}
 	defer func() { _ = db.Close() }()
-	db.SetMaxOpenConns(1) // so that the limit below holds for every statement
+	db.SetMaxOpenConns(1) // so that the limit below applies to every statement
 	limits := DefaultLimits()
 	limits.WriteEvery = writeEvery
 	s, err := Open(ctx, db, limits)
@@ -82,8 +82,8 @@ func fillDisk(t *testing.T, writeEvery time.Duration, pages int) {
 	}
 }
 
-// gate stands between a store and its server; while it is shut, connections
-// break and new ones are refused.
+// gate is a proxy between a store and its server; while it is shut, connections break and new ones
+// are refused.
 type gate struct {
 	addr, server string
 	mu           sync.Mutex
@@ -136,8 +136,8 @@ func (g *gate) shut() {
 	g.conns = nil
 }
 
-// While the database flaps, batches fail and are written again, some of them
-// after a commit whose answer was lost. In the end each event counts once.
+// While the database flaps, batches fail and are written again, some of them after a commit whose
+// response was lost. In the end each event counts once.
 func TestRollup_FlappingPostgresCountsEachEventOnce(t *testing.T) {
 	t.Parallel()
 	base := require.Env(t, "WEIR_TEST_POSTGRES_URL")
@@ -187,7 +187,7 @@ func TestRollup_FlappingPostgresCountsEachEventOnce(t *testing.T) {
 	}
 	close(stop)
 	flapping.Wait()
-	if g.broken < batches/4 { // a busy machine sees fewer: it waits longer between them
+	if g.broken < batches/4 { // fewer on a busy machine, which waits longer between them
 		t.Errorf("only %d connections were broken: the outage was not tested", g.broken)
 	}
 	reader := openStore(t, direct)

@@ -73,7 +73,7 @@ func TestRollup_OnlyWhatIsToBeCountedBecomesAWindow(t *testing.T) {
 	}
 }
 
-// A clock that runs ahead moves no window: the event counts when it came.
+// An event with a clock that runs ahead counts at the time of its receipt.
 func TestRollup_ClockAheadCountsAtItsReceivedTime(t *testing.T) {
 	m := testMessage(testEvent(1, "a", noon.AddDate(1, 0, 0), `{"x":1}`), "acme")
 	m.MetaSetMut(event.HeaderFlags, "late,"+event.FlagClockAhead)

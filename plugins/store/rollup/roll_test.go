@@ -52,14 +52,14 @@ func TestRollup_HoursAreRolledWhenTheyAreOverAndWhenTheyChange(t *testing.T) {
 		add(t, s, noon.Add(3*time.Hour), in(3, start.Add(30*time.Minute))) // late
 		expect("after a late event", noon.Add(3*time.Hour), 1, 3, 3)
 		expect("and again", noon.Add(3*time.Hour), 0, 3, 3)
-		add(t, s, noon.Add(3*time.Hour), in(4, noon.Add(-24*time.Hour))) // of an hour never seen: it opens, and settles
+		add(t, s, noon.Add(3*time.Hour), in(4, noon.Add(-24*time.Hour))) // of a new hour: it opens, and settles
 		expect("an old hour that is new", noon.Add(3*time.Hour+time.Minute), 0, 3, 3)
 		expect("once that has settled", noon.Add(3*time.Hour+3*time.Minute), 1, 4, 4)
 	})
 }
 
-// An event that is written while its hour closes is in the hour: rolled with
-// it, or marked for later.
+// An event that is written while its hour closes is in the hour: rolled with it, or marked for
+// later.
 func TestRollup_EventsAreNotLostWhileTheirHourCloses(t *testing.T) {
 	onEachStore(t, func(t *testing.T, fresh func() string) {
 		url := fresh()
@@ -84,7 +84,7 @@ func TestRollup_EventsAreNotLostWhileTheirHourCloses(t *testing.T) {
 				running = false
 			default:
 			}
-			roll(t, roller, noon.Add(2*time.Hour)) // every hour it sees is due
+			roll(t, roller, noon.Add(2*time.Hour)) // every hour that it finds is due
 		}
 		writeOut(t, roller)
 		roll(t, roller, noon.Add(2*time.Hour))

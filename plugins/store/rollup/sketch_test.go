@@ -39,7 +39,7 @@ func TestRollup_SumsDoNotDependOnTheOrder(t *testing.T) {
 	}
 }
 
-// Cancellation that ruins a plain sum of squares.
+// Readings for which a plain sum of squares loses all digits by cancellation.
 func TestRollup_DeviationsOfNearlyEqualReadings(t *testing.T) {
 	m := &metricRow{}
 	for _, v := range []float64{1e9 + 0.25, 1e9 + 0.5, 1e9 + 0.75} {
@@ -50,8 +50,8 @@ func TestRollup_DeviationsOfNearlyEqualReadings(t *testing.T) {
 	}
 }
 
-// Readings whose sum is no double must not make a row that JSON or SQL can't
-// hold.
+// Readings whose sum is beyond the range of a double must not make a row that JSON or SQL cannot
+// represent.
 func TestRollup_AbsurdReadingsStayFinite(t *testing.T) {
 	row := &windowRow{}
 	for _, v := range []float64{math.MaxFloat64, math.MaxFloat64, -math.MaxFloat64, 5e-324, 0, math.Copysign(0, -1),

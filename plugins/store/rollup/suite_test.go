@@ -14,8 +14,7 @@ import (
 	"weir/tests/integration/require"
 )
 
-// onEachStore runs a test over every kind of database. fresh makes the URL of
-// an empty one.
+// onEachStore runs a test with every kind of database. fresh returns the URL of an empty one.
 func onEachStore(t *testing.T, test func(t *testing.T, fresh func() string)) {
 	t.Run("sqlite", func(t *testing.T) {
 		n := 0
@@ -52,7 +51,7 @@ func freshSchema(t testing.TB, url string) string {
 	return url + sep + "search_path=" + schema
 }
 
-// history is a random story of devices: unique events over some hours.
+// history returns a random history of some devices: unique events within some hours.
 func history(r *rand.Rand, n int) []Window {
 	names := []string{"cpu_temp", "battery_voltage", "vibration", "humidity"}
 	events := make([]Window, n)
@@ -74,7 +73,7 @@ func history(r *rand.Rand, n int) []Window {
 	return events
 }
 
-// gather makes the windows of a batch of events.
+// gather returns the windows of a batch of events.
 func gather(events []Window) []*Window {
 	byKey := map[Key]*Window{}
 	var out []*Window
@@ -89,7 +88,7 @@ func gather(events []Window) []*Window {
 	return out
 }
 
-// dump reads everything that a store holds.
+// dump reads everything in a store.
 func dump(t testing.TB, s *Store) map[string]*windowRow {
 	t.Helper()
 	ctx, out := context.Background(), map[string]*windowRow{}
@@ -124,8 +123,7 @@ func dump(t testing.TB, s *Store) map[string]*windowRow {
 	return out
 }
 
-// sameRow compares rows: exactly, but for m2, whose last digits may depend on
-// the order of adding.
+// sameRow compares rows exactly, except m2, whose last digits may depend on the order of adding.
 func sameRow(a, b *windowRow) string {
 	if b == nil {
 		return "missing"

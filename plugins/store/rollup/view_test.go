@@ -15,7 +15,7 @@ type viewLine struct {
 	sum, min, max, avg, m2, p50, p95, newest float64
 }
 
-// The views say, one line per metric, what the packed rows hold.
+// The views have one line per metric, with what the rows contain.
 func TestRollup_ViewsShowEachMetricOnALine(t *testing.T) {
 	onEachStore(t, func(t *testing.T, fresh func() string) {
 		s := openStore(t, fresh())

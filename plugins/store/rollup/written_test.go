@@ -8,9 +8,9 @@ import (
 	"weir/internal/event"
 )
 
-// flushes is what a process of a cluster gets of devices that report every ten
-// seconds: of 50,000 devices, each third is one process's; every two seconds, a
-// fifth of those have sent something.
+// flushes adds the batches that a process of a cluster gets from 50,000 devices that report every
+// ten seconds: each process has a third of the devices, of which a fifth sends something every two
+// seconds.
 func flushes(t *testing.T, s *Store, devices, minutes int) (events int) {
 	t.Helper()
 	const every, interval = 2, 10
@@ -28,7 +28,7 @@ func flushes(t *testing.T, s *Store, devices, minutes int) (events int) {
 		}
 		add(t, s, now, c.Windows())
 		events += len(c.Windows())
-		s.begun = s.begun.Add(-every * time.Second) // as long as it takes between two of them
+		s.begun = s.begun.Add(-every * time.Second) // as if that time had passed between two batches
 		s.added = s.clock()
 		if err := s.writeDue(t.Context()); err != nil {
 			t.Fatal(err)
@@ -37,8 +37,8 @@ func flushes(t *testing.T, s *Store, devices, minutes int) (events int) {
 	return events
 }
 
-// PostgreSQL writes a fifth of a row for an event, all tables together, and a third
-// of what writing its window's row each time takes of its log.
+// PostgreSQL writes a fifth of a row per event, in all tables together, and a third of the WAL
+// that writing the window's row each time takes.
 func TestRollup_AnEventIsAFifthOfARow(t *testing.T) {
 	const devices, minutes = 3000, 3
 	measure := func(every time.Duration) (rows, wal float64) {
