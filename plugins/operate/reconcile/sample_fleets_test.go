@@ -11,6 +11,7 @@ import (
 	"weir/internal/lifecycle/expire"
 	"weir/internal/platform/sqldb"
 	"weir/internal/platform/storeurl"
+	"weir/plugins/operate/recount"
 	"weir/plugins/process/rule"
 	"weir/plugins/store/lake"
 	"weir/plugins/store/raw"
@@ -121,10 +122,10 @@ func TestReconcile_WhatWasErasedIsReadOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	e := &erasedRecords{store: s}
+	e := recount.NewErased(s)
 	among := func(since time.Time) int64 {
 		t.Helper()
-		n, err := e.among(t.Context(), rule.Missing{Fleet: "g", Topic: "raw-events", Last: 1000, Since: since})
+		n, err := e.Among(t.Context(), rule.Missing{Fleet: "g", Topic: "raw-events", Last: 1000, Since: since})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -138,25 +139,24 @@ func TestReconcile_WhatWasErasedIsReadOnce(t *testing.T) {
 	if n := among(since); n != 30 {
 		t.Fatalf("%d were erased", n)
 	}
-	e.of = map[lake.Partition]lake.Offsets{} // it would be in it again
+	read := e.Read()
 	for range 2 {
-		e.since = time.Time{} // another run
-		if n := among(since.Add(-time.Hour)); n != 0 {
-			t.Fatalf("the same objects were read again, which say of %d", n)
+		e.Begin()
+		if n := among(since.Add(-time.Hour)); n != 30 || e.Read() != read {
+			t.Fatalf("%d objects were read again, which say of %d", e.Read()-read, n)
 		}
 	}
 	w.erase(control, "g", "d-2")
-	if e.since = (time.Time{}); among(since) != 20 {
+	if e.Begin(); among(since) != 50 || e.Read() == read {
 		t.Errorf("%d were erased", among(since))
 	}
 	ended, end := context.WithCancel(t.Context())
 	end()
-	e.since = time.Time{}
-	if _, err := e.among(ended, rule.Missing{Fleet: "g", Since: since}); err == nil {
+	e.Begin()
+	if _, err := e.Among(ended, rule.Missing{Fleet: "g", Since: since}); err == nil {
 		t.Error("a store that cannot be read says nothing was erased")
 	}
-	e.read = nil
-	if e.since = (time.Time{}); among(since) != 50 {
+	if e.Begin(); among(since) != 50 {
 		t.Errorf("anew: %d were erased", among(since))
 	}
 }

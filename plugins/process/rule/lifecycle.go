@@ -23,7 +23,8 @@ const (
 // Lifecycle returns the store of rules: the state of their keys, which the time of events deletes, and their results,
 // which retention deletes.
 func Lifecycle() lifecycle.Kind {
-	return lifecycle.Rows{Name: "rules", Tables: []string{"rule_state", "rule_journal", "rule_result", "rule_furthest"},
+	return lifecycle.Rows{Name: "rules", Tables: []string{"rule_state", "rule_journal", "rule_result", "rule_furthest",
+		"rule_touched", "rule_anew"},
 		Keep: lifecycle.Keep{Place: lifecycle.Control, Field: "keep_rule_results", Default: "2160h",
 			Description: "How long results of rules are kept, from when they were told."},
 		Prepare: migrate, Expire: expireResults, Count: count, Erase: erase,

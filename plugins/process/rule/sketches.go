@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"time"
@@ -20,7 +21,8 @@ import (
 // Sums of all devices can contain sketches of distinct values. Up to 256 values are kept as a list of their hashes.
 // Someone who has a value and the store can check whether its hash is there, so an erasure removes the hash, from
 // stored results and from open windows. More values are kept as a HyperLogLog: for each of 4,096 parts of the hashes,
-// only the largest number of leading zeroes. Many values have the same number, and none can be removed.
+// only the largest number of leading zeroes. Many values have the same number, and none can be removed: such sums are
+// made anew (anew.go).
 
 // countSketches is the name under which an erasure counts the results from which it removed a hash.
 const countSketches = "rule_sketches"
@@ -45,9 +47,11 @@ func remains(ctx context.Context, db *sqldb.DB, fleet string) (string, error) {
 	if n == 0 {
 		return "", nil
 	}
-	return fmt.Sprintf("%d results of rules across devices, of windows that end from %s on, keep what was sent in their "+
-		"numbers. They hold no id: the names' hashes were taken out of sketches of up to %d values; a sketch of more has no "+
-		"hashes, but how many zeroes the luckiest of many began with. Retention deletes them with other results",
+	return fmt.Sprintf("%d results of rules across devices, of windows that end from %s on, add up what many sent. "+
+		"Those that had counted what was erased are made anew of the events that are left: see sums. One that is older "+
+		"than the raw store, or is kept for another reason, keeps what was sent in its numbers, and they hold no id: the "+
+		"names' hashes were taken out of sketches of up to %d values; a sketch of more has no hashes, but how many zeroes "+
+		"the luckiest of many began with. Retention deletes them with other results",
 		n, time.UnixMicro(first).UTC().Format(time.RFC3339), exactDistinct), nil
 }
 
@@ -203,9 +207,18 @@ func eraseOpen(ctx context.Context, tx *sql.Tx, dialect sqldb.Dialect, t tombsto
 	return nil
 }
 
-// sketchesOf returns, by epoch, the rules across devices that keep hashes, of the rules that a partition uses and of
-// those that drain there.
+// sketchesOf returns, by epoch, the rules across devices that keep hashes, of those that acrossOf returns.
 func sketchesOf(ctx context.Context, tx *sql.Tx, pos *position) (map[string]*Rule, error) {
+	found, err := acrossOf(ctx, tx, pos)
+	maps.DeleteFunc(found, func(_ string, r *Rule) bool {
+		return !slices.ContainsFunc(r.cols, func(c *column) bool { return c.needs&needDistinct != 0 })
+	})
+	return found, err
+}
+
+// acrossOf returns, by epoch, the rules across devices, of the rules that a partition uses and of those that drain
+// there.
+func acrossOf(ctx context.Context, q querier, pos *position) (map[string]*Rule, error) {
 	version, canary, _ := named(pos.rules)
 	versions := []string{version, canary}
 	for _, d := range pos.tally.Drains {
@@ -217,7 +230,7 @@ func sketchesOf(ctx context.Context, tx *sql.Tx, pos *position) (map[string]*Rul
 		if version == "" {
 			continue
 		}
-		set, err := versionNamed(ctx, tx, version)
+		set, err := versionNamed(ctx, q, version)
 		if err != nil {
 			return nil, err
 		}
@@ -225,7 +238,7 @@ func sketchesOf(ctx context.Context, tx *sql.Tx, pos *position) (map[string]*Rul
 			continue
 		}
 		for _, r := range set.Rules {
-			if r.across && slices.ContainsFunc(r.cols, func(c *column) bool { return c.needs&needDistinct != 0 }) {
+			if r.across {
 				found[r.Epoch] = r
 			}
 		}
