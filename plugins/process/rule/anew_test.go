@@ -171,11 +171,9 @@ func (b *bench) forgetting(db *sqldb.DB, l *storedLog, device string, until time
 }
 
 // untouched is what the same rules tell of a log in which the device never was.
-func untouched(t *testing.T, log []*service.Message) map[string]string {
+func untouched(t testing.TB, log []*service.Message) map[string]string {
 	b := newBench(t, "rules: []")
-	v := b.versions()
-	v.activate(t, v.put(t, sumsOfAll).Number)
-	b.apply(b.operator(), log...)
+	b.apply(b.counting(), log...)
 	told, _ := b.newestSums()
 	return told
 }
@@ -310,6 +308,66 @@ func TestAnew_OpenWindowsWaitForLateEvents(t *testing.T) {
 	if want := untouched(t, ages(rand.New(rand.NewPCG(17, 3)), 40, "pump-0-3")); !maps.Equal(told, want) {
 		t.Errorf("%d sums are not those %d of a log without the device", len(told), len(want))
 	}
+}
+
+// Processes that are killed while rows of checkpoints are written leave rows of different moments, and a journal that
+// is counted again over them. Whatever they left, before, amid and after an erasure: nothing that was made anew is told
+// once more, and nothing of the device comes back.
+func TestAnew_JournalsCountedAgainBringNothingBack(t *testing.T) {
+	onBothOf(t, "rules: []", func(b *bench) {
+		r := rand.New(rand.NewPCG(17, 11))
+		log := ages(rand.New(rand.NewPCG(17, 7)), 45, "")
+		want := untouched(b.TB, ages(rand.New(rand.NewPCG(17, 7)), 45, "pump-0-3"))
+		log, closing := log[:len(log)-2], log[len(log)-2:]
+		l, db, o := stored(b.TB, append(slices.Clone(log), closing...)), b.open(), b.counting()
+		round := func() (s Sums) {
+			b.Helper()
+			s, err := b.anew(db, l, l, func() error { return nil })
+			if err != nil {
+				b.Fatal(err)
+			}
+			return s
+		}
+		kills, amid, replayed, forgot := 0, 0, 0, false
+		for n := 0; n < len(log); n += 12 {
+			if r.IntN(3) == 0 { // killed
+				for _, h := range o.places {
+					amid += int(bit(h.until > 0))
+				}
+				replayed += int(bit(len(b.journal()) > 0))
+				kills++
+				o = b.operator()
+			}
+			o.journalMost, o.rowsEach = []int{0, 3000, 9000}[r.IntN(3)], 1
+			b.apply(o, log[n:min(n+12, len(log))]...)
+			if n >= 2*len(log)/3 && !forgot {
+				b.forgetting(db, l, "pump-0-3", erasedAt())
+				forgot = true
+			}
+			if forgot && r.IntN(2) == 0 {
+				round()
+			}
+		}
+		b.apply(o, closing...)
+		if s := round(); !s.Over() || s.Made < 20 || len(s.Kept) > 0 {
+			b.Fatalf("%+v", s)
+		}
+		told, _ := b.newestSums()
+		if !maps.Equal(told, want) {
+			b.Errorf("%d sums are not those %d of a log without the device", len(told), len(want))
+		}
+		if kills < 10 || amid < 5 || replayed < 10 {
+			b.Errorf("%d kills, %d amid a checkpoint, %d with a journal", kills, amid, replayed)
+		}
+		before := b.results()
+		b.apply(b.operator(), closing...) // who reads it anew
+		if !maps.Equal(b.results(), before) {
+			b.Errorf("%d results, and then %d: some are told again", len(before), len(b.results()))
+		}
+		if got := b.recomputed(l); got.Erased > 0 || len(got.Differing) > 0 || got.Right < 50 {
+			b.Errorf("the proof says: %+v", got)
+		}
+	})
 }
 
 // What cannot be made anew stays as it was told, is counted by why, and made no worse.

@@ -94,14 +94,20 @@ func erase(ctx context.Context, db *sqldb.DB, t tombstone.Target) error {
 	return nil
 }
 
-func eraseRows(ctx context.Context, tx *sql.Tx, dialect sqldb.Dialect, t tombstone.Target) error {
+// passVersions locks all partitions, and makes outputs that have keys in memory read them again.
+func passVersions(ctx context.Context, tx *sql.Tx, dialect sqldb.Dialect) error {
 	if dialect == sqldb.Postgres { // in the order of place.compare, as batches lock them: else the two may deadlock
 		if _, err := tx.ExecContext(ctx, `SELECT 1 FROM rule_position ORDER BY topic COLLATE "C", part
 			FOR UPDATE`); err != nil {
 			return err
 		}
 	}
-	if _, err := tx.ExecContext(ctx, `UPDATE rule_position SET version = version + 1`); err != nil {
+	_, err := tx.ExecContext(ctx, `UPDATE rule_position SET version = version + 1`)
+	return err
+}
+
+func eraseRows(ctx context.Context, tx *sql.Tx, dialect sqldb.Dialect, t tombstone.Target) error {
+	if err := passVersions(ctx, tx, dialect); err != nil {
 		return err
 	}
 	if err := foldImages(ctx, tx, dialect); err != nil {

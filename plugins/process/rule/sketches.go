@@ -49,9 +49,10 @@ func remains(ctx context.Context, db *sqldb.DB, fleet string) (string, error) {
 	}
 	return fmt.Sprintf("%d results of rules across devices, of windows that end from %s on, add up what many sent. "+
 		"Those that had counted what was erased are made anew of the events that are left: see sums. One that is older "+
-		"than the raw store, or is kept for another reason, keeps what was sent in its numbers, and they hold no id: the "+
-		"names' hashes were taken out of sketches of up to %d values; a sketch of more has no hashes, but how many zeroes "+
-		"the luckiest of many began with. Retention deletes them with other results",
+		"than the raw store, or is kept for another reason, keeps what was sent in its numbers, and they hold no id: those "+
+		"with the id as their key (user.id, user.anonymous_id, user.person, user_id, anonymous_id, device_id) are deleted, "+
+		"and the names' hashes were taken out of sketches of up to %d values; a sketch of more has no hashes, but how many "+
+		"zeroes the luckiest of many began with. Retention deletes them with other results",
 		n, time.UnixMicro(first).UTC().Format(time.RFC3339), exactDistinct), nil
 }
 
@@ -86,12 +87,16 @@ func countListed(ctx context.Context, db *sqldb.DB, fleet, name string) (map[str
 	}, `SELECT result`+ofListed, fleet, hashText(name)); err != nil {
 		return nil, fmt.Errorf("looking for a name in sketches: %w", err)
 	}
-	return map[string]int64{countSketches: n}, nil
+	keyed, err := keyedOf(ctx, db, fleet, name)
+	if err != nil {
+		return nil, fmt.Errorf("looking for a name in keys: %w", err)
+	}
+	return map[string]int64{countSketches: n, countResults: int64(len(keyed))}, nil
 }
 
-// eraseListed removes the hash of a device or person from the lists of windows that began by the moment of the
-// erasure (t.Until). A list does not tell earlier events from later ones: a hash that came again into such a window
-// before this runs is removed too.
+// eraseListed deletes the sums across devices whose key is the id of a device or person (sketches_keys.go), and removes
+// its hash from the lists of windows that began by the moment of the erasure (t.Until). A list does not tell earlier
+// events from later ones: a hash that came again into such a window before this runs is removed too.
 func eraseListed(ctx context.Context, db *sqldb.DB, t tombstone.Target) error {
 	if t.Device == "" {
 		return nil
@@ -100,10 +105,13 @@ func eraseListed(ctx context.Context, db *sqldb.DB, t tombstone.Target) error {
 		return err
 	}
 	err := tombstone.Update(ctx, db, func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, `UPDATE rule_position SET version = version + 1`); err != nil {
+		if err := passVersions(ctx, tx, db.Dialect); err != nil {
 			return err
 		}
-		return eraseOpen(ctx, tx, db.Dialect, t)
+		if err := eraseOpen(ctx, tx, db.Dialect, t); err != nil {
+			return err
+		}
+		return eraseKeyed(ctx, tx, t)
 	})
 	for after := (resultKey{}); err == nil; {
 		var n int
@@ -178,24 +186,28 @@ func withoutHash(raw []byte, hash string) (rest []byte, had bool) {
 	return rest, had
 }
 
-// eraseOpen removes a hash from the state of open windows. Journals of partitions with such rules are written as rows
-// first, because the hash cannot be removed from journal entries.
+// eraseOpen removes a hash from the state of open windows, and the state of keys that are the id. Journals of
+// partitions with such rules are written as rows first, because neither can be removed from journal entries.
 func eraseOpen(ctx context.Context, tx *sql.Tx, dialect sqldb.Dialect, t tombstone.Target) error {
 	places, err := positions(ctx, tx)
 	if err != nil {
 		return err
 	}
 	for at, pos := range places {
-		rules, err := sketchesOf(ctx, tx, pos)
+		rules, err := acrossOf(ctx, tx, pos)
 		if err != nil {
 			return err
 		}
+		maps.DeleteFunc(rules, func(_ string, r *Rule) bool { return !r.sketches() && !r.namedKeys() })
 		if len(rules) == 0 {
 			continue
 		}
 		j, err := readJournal(ctx, tx, at)
 		if err == nil && !j.empty() {
 			err = fold(ctx, tx, dialect, nil, at, pos, j)
+		}
+		if err == nil {
+			err = eraseKeyedStates(ctx, tx, at, rules, t)
 		}
 		if err == nil {
 			err = eraseStates(ctx, tx, at, rules, t)
@@ -207,13 +219,9 @@ func eraseOpen(ctx context.Context, tx *sql.Tx, dialect sqldb.Dialect, t tombsto
 	return nil
 }
 
-// sketchesOf returns, by epoch, the rules across devices that keep hashes, of those that acrossOf returns.
-func sketchesOf(ctx context.Context, tx *sql.Tx, pos *position) (map[string]*Rule, error) {
-	found, err := acrossOf(ctx, tx, pos)
-	maps.DeleteFunc(found, func(_ string, r *Rule) bool {
-		return !slices.ContainsFunc(r.cols, func(c *column) bool { return c.needs&needDistinct != 0 })
-	})
-	return found, err
+// sketches reports whether the rule keeps hashes.
+func (r *Rule) sketches() bool {
+	return slices.ContainsFunc(r.cols, func(c *column) bool { return c.needs&needDistinct != 0 })
 }
 
 // acrossOf returns, by epoch, the rules across devices, of the rules that a partition uses and of those that drain
