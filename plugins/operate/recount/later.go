@@ -23,6 +23,7 @@ const chunk = 20_000
 func Later(ctx context.Context, stored *lake.Store, rollups *sqldb.DB, upcast *bloblang.Executor,
 	t tombstone.Target) (events int64, err error) {
 	limits := rollup.DefaultLimits()
+	limits.Keep = 0       // how long windows are kept is configured elsewhere: retention deletes older ones
 	limits.WriteEvery = 0 // write at once: this store is not kept open to write later
 	store, err := rollup.Open(ctx, rollups, limits)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"weir/internal/event"
+	"weir/internal/lifecycle/tombstone"
 	"weir/internal/platform/sqldb"
 	"weir/plugins/store/lake"
 	"weir/plugins/store/raw"
@@ -24,7 +25,9 @@ const hour = 1764147600 // 2025-11-26T09:00:00Z
 
 // stored fills a raw store with events of two devices, one a minute of three
 // hours, and one that came a day late; the first came from no log.
-func stored(t *testing.T) Events {
+func stored(t *testing.T) Events { return storedAt(t, time.Unix(hour, 0).UTC()) }
+
+func storedAt(t *testing.T, start time.Time) Events {
 	t.Helper()
 	url := lake.FileURL(t.TempDir())
 	env := service.NewEnvironment()
@@ -33,7 +36,7 @@ func stored(t *testing.T) Events {
 	}
 	var batch service.MessageBatch
 	for i := range 181 {
-		at := time.Unix(hour, 0).UTC().Add(time.Duration(i) * time.Minute)
+		at := start.Add(time.Duration(i) * time.Minute)
 		received := at
 		if i == 180 {
 			at = at.AddDate(0, 0, 2)
@@ -227,5 +230,19 @@ root.metrics.cpu_temp = this.metrics.cpu_temp * 2`)
 			t.Fatalf("%v, %v", got, err)
 		}
 		_ = db.Close()
+	}
+}
+
+// How long rollups are kept is configured elsewhere: what is stored is counted, however old it is.
+func TestLater_CountsEventsOlderThanTheDefaultRetention(t *testing.T) {
+	events := storedAt(t, time.Now().UTC().AddDate(-3, 0, 0).Truncate(time.Hour))
+	db, err := sqldb.Open(t.Context(), "sqlite://"+t.TempDir()+"/rollups.db")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	n, err := Later(t.Context(), events.Store, db, nil, tombstone.Target{Fleet: "acme", Device: "d0"})
+	if err != nil || n != 91 {
+		t.Fatalf("%d events were counted, %v", n, err)
 	}
 }

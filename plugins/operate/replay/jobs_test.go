@@ -11,7 +11,9 @@ import (
 
 	"weir/internal/event"
 	"weir/internal/platform/jobs"
+	"weir/internal/platform/sqldb"
 	"weir/plugins/operate/recount"
+	"weir/plugins/store/raw"
 )
 
 func TestReplay_AJobPublishesEveryStoredEvent(t *testing.T) {
@@ -215,5 +217,26 @@ func TestReplay_ARebuildReplacesWholeWindowsAndReportsThoseItLeft(t *testing.T) 
 		if w.windows[at] != n {
 			t.Fatalf("window %v has %d events of %d", at, w.windows[at], n)
 		}
+	}
+}
+
+// How long rollups are kept is configured elsewhere: windows of any age are replaced.
+func TestReplay_ARebuildReplacesWindowsOlderThanTheDefaultRetention(t *testing.T) {
+	db, err := sqldb.Open(t.Context(), "sqlite://"+t.TempDir()+"/rollups.db")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	store, err := stores().rollups(t.Context(), db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := store.begin(nil)
+	old := raw.Row{ID: [16]byte{1}, Fleet: "acme", Device: "d", At: time.Now().AddDate(-3, 0, 0).UnixMicro()}
+	if err := w.Add(recount.Event{Row: &old}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if n, left, err := w.replace(t.Context()); n != 1 || len(left) > 0 || err != nil {
+		t.Fatalf("%d windows were replaced, %v left, %v", n, left, err)
 	}
 }

@@ -30,15 +30,21 @@ func stores() sources {
 	return sources{
 		events:  func(raw *lake.Store) events { return recount.Events{Store: raw} },
 		letters: openLetters,
-		rollups: func(ctx context.Context, db *sqldb.DB) (rollups, error) {
-			store, err := rollup.Open(ctx, db, rollup.DefaultLimits())
-			return counted{store}, err
-		},
-		later: func(events *lake.Store) laterStore { return besideEvents{events, raw.NewLaterWriter(events)} },
+		rollups: openRollups,
+		later:   func(events *lake.Store) laterStore { return besideEvents{events, raw.NewLaterWriter(events)} },
 		schemas: func(ctx context.Context, url string) (recount.Schemas, error) {
 			return registry.LoadSet(ctx, registry.Place{URL: url}, "telemetry")
 		},
 	}
+}
+
+// openRollups opens rollups to replace windows of any age: how long they are kept is configured elsewhere, and
+// retention deletes older ones.
+func openRollups(ctx context.Context, db *sqldb.DB) (rollups, error) {
+	limits := rollup.DefaultLimits()
+	limits.Keep = 0
+	store, err := rollup.Open(ctx, db, limits)
+	return counted{store}, err
 }
 
 // events are the stored ones: recount.Events.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -50,7 +51,7 @@ type Store struct {
 // Limits bound what a store keeps.
 type Limits struct {
 	Ledger time.Duration // how long a ledger is kept after the last write of its window
-	Keep   time.Duration // how long a window is kept
+	Keep   time.Duration // how long a window is kept after its time; 0: without end
 	Cache  int           // how many rows are kept in memory
 
 	// WriteEvery is how long rows may lack events that are in the journal; with 0, every batch
@@ -58,7 +59,8 @@ type Limits struct {
 	WriteEvery time.Duration
 }
 
-// DefaultLimits returns the defaults of the output's fields.
+// DefaultLimits returns the defaults of the output's fields. A caller that does not know how long
+// this weir keeps windows sets Keep to 0: retention deletes those that are too old.
 func DefaultLimits() Limits {
 	return Limits{Ledger: 7 * 24 * time.Hour, Keep: 2 * 365 * 24 * time.Hour, Cache: 200_000, WriteEvery: time.Minute}
 }
@@ -118,7 +120,12 @@ func Open(ctx context.Context, db *sqldb.DB, limits Limits) (*Store, error) {
 
 // oldest is the start of the oldest day that is kept: days go as a whole, so
 // that an hour or a day is never rolled from only a part of its minutes.
-func (s *Store) oldest(now time.Time) int64 { return byDay.floor(now.Add(-s.limits.Keep).Unix()) }
+func (s *Store) oldest(now time.Time) int64 {
+	if s.limits.Keep <= 0 {
+		return math.MinInt64
+	}
+	return byDay.floor(now.Add(-s.limits.Keep).Unix())
+}
 
 // Result says what the store did with the events of a batch.
 type Result struct {
