@@ -41,7 +41,8 @@ func (r *Report) writeEnriched(w io.Writer) error {
 	for _, part := range []struct {
 		n    int64
 		what string
-	}{{e.Repeated, "repeated"}, {e.Erased, "of events that were erased"}, {e.Expired, "of events whose time is over"}} {
+	}{{e.Repeated, "repeated"}, {e.Erased, "of events that were erased"}, {e.Expired, "of events whose time is over"},
+		{e.Unknown, "of events that are lost or whose time is over (--deep finds out)"}} {
 		if part.n > 0 {
 			text = fmt.Appendf(text, ", %d %s", part.n, part.what)
 		}

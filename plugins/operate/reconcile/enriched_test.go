@@ -77,7 +77,7 @@ func TestReconcile_ComparesWhatWasFoundOutLater(t *testing.T) {
 		}
 		body, err := json.Marshal(r)
 		if err != nil || !bytes.Contains(body, []byte(`"enriched":{"rows":12,"right":10,"repeated":1,"erased":0,`+
-			`"expired":0,"differing":1,"unread_objects":0,"differences":[{"event_id":"`)) {
+			`"expired":0,"unknown":0,"differing":1,"unread_objects":0,"differences":[{"event_id":"`)) {
 			t.Errorf("%v %s", err, body)
 		}
 	}

@@ -14,13 +14,14 @@ import (
 )
 
 // LaterSums counts rows of later facts by what is known of their events. Rows is the sum
-// of the five fields after it.
+// of the six fields after it.
 type LaterSums struct {
 	Rows      int64 `json:"rows"`
 	Right     int64 `json:"right"`    // the event is stored, and the look-up had failed for it
 	Repeated  int64 `json:"repeated"` // as Right, but a row compared just before it has the same event and look-up
 	Erased    int64 `json:"erased"`   // the event was erased; the row will be erased, too
 	Expired   int64 `json:"expired"`  // the event is older than the retention; the row will be deleted, too
+	Unknown   int64 `json:"unknown"`  // the event is not stored; its day has too many rows to find out whether it is Expired
 	Differing int64 `json:"differing"`
 
 	Unread      int               `json:"unread_objects"` // left for the next run
@@ -49,6 +50,7 @@ func (s *LaterSums) add(o *LaterSums) {
 	s.Repeated += o.Repeated
 	s.Erased += o.Erased
 	s.Expired += o.Expired
+	s.Unknown += o.Unknown
 	s.Differing += o.Differing
 	s.Differences = append(s.Differences, o.Differences[:min(len(o.Differences), differencesMost-len(s.Differences))]...)
 }
@@ -63,22 +65,23 @@ func (s *LaterSums) differs(r *checkedRow, what string) {
 // LaterCheck compares the rows of later facts with the events of the raw store: the event
 // of each row must be stored and agree with it, and the row must lie in the object in
 // which readers look for it. The result for an object is kept for later runs, because
-// objects do not change; an object with differences is read again. A LaterCheck is not
+// objects do not change; an object with rows that differ or are unknown is read again. A LaterCheck is not
 // safe for concurrent use.
 type LaterCheck struct {
-	events *lake.Store
-	batch  int
-	known  map[string]*LaterSums // by object; only objects that still exist
+	events  *lake.Store
+	batch   int
+	dayRows int64                 // of a bounded run
+	known   map[string]*LaterSums // by object; only objects that still exist
 }
 
 // NewLaterCheck returns a check of a raw store.
 func NewLaterCheck(events *lake.Store) *LaterCheck {
-	return &LaterCheck{events: events, batch: pairRows, known: map[string]*LaterSums{}}
+	return &LaterCheck{events: events, batch: pairRows, dayRows: dayRows, known: map[string]*LaterSums{}}
 }
 
-// Run reads the objects that no earlier run has read, then those with differences, and
-// returns the sums over all objects. After it has decoded `most` rows of events it begins
-// no further object; 0 is no bound. It returns nil when there are no later facts.
+// Run reads the objects that no earlier run has read, then those with rows that differ or
+// are unknown, and returns the sums over all objects. After it has decoded `most` rows of
+// events it begins no further object; 0 is no bound, and leaves no row unknown. It returns nil when there are no later facts.
 func (c *LaterCheck) Run(ctx context.Context, most int64) (*LaterSums, error) {
 	objects, err := c.events.Below(LaterFolder).Objects(ctx, lake.Select{})
 	if err != nil {
@@ -98,12 +101,15 @@ func (c *LaterCheck) Run(ctx context.Context, most int64) (*LaterSums, error) {
 		switch known := c.known[o.Key]; {
 		case known == nil:
 			todo = append(todo, o)
-		case known.Differing > 0:
+		case known.Differing > 0 || known.Unknown > 0:
 			again = append(again, o)
 		}
 	}
 	sums := &LaterSums{Differences: []LaterDifference{}}
-	p := newPairing(c.events, c.batch)
+	p := newPairing(c.events, c.batch, c.dayRows)
+	if most == 0 {
+		p.dayRows = 0
+	}
 	for i, o := range slices.Concat(todo, again) {
 		if most > 0 && p.decoded >= most {
 			sums.Unread = max(0, len(todo)-i)

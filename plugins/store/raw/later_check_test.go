@@ -19,7 +19,7 @@ func checked(t *testing.T, c *LaterCheck, most int64) LaterSums {
 	if err != nil || s == nil {
 		t.Fatal(s, err)
 	}
-	if s.Rows != s.Right+s.Repeated+s.Erased+s.Expired+s.Differing ||
+	if s.Rows != s.Right+s.Repeated+s.Erased+s.Expired+s.Unknown+s.Differing ||
 		int64(len(s.Differences)) != min(s.Differing, differencesMost) {
 		t.Errorf("%+v does not add up", s)
 	}
@@ -209,5 +209,29 @@ func TestLaterCheck_KnowsWhatWasErasedAndWhatIsOver(t *testing.T) {
 	if fresh := checked(t, NewLaterCheck(w.Store), 0); over.Differing > 0 || fresh.Differing > 0 ||
 		fresh.Expired+fresh.Erased != before.Rows || fresh.Erased == 0 {
 		t.Errorf("over: %+v, by another one: %+v", over, fresh)
+	}
+}
+
+// A day of which only a part was read does not tell that the time of its events is over: the rows are unknown, until a
+// run without a bound reads all of it.
+func TestLaterCheck_SaysWhatItDoesNotKnow(t *testing.T) {
+	w := newLaterWorld(t, 900)
+	before := checked(t, NewLaterCheck(w.Store), 0)
+	objects, err := w.Store.Objects(t.Context(), lake.Select{})
+	if err != nil || len(objects) == 0 {
+		t.Fatal(len(objects), err)
+	}
+	largest := slices.MaxFunc(objects, func(a, b lake.Object) int { return int(a.Size - b.Size) })
+	if err := w.Store.Remove(t.Context(), largest.Key); err != nil {
+		t.Fatal(err)
+	}
+	c := NewLaterCheck(w.Store)
+	c.dayRows = 1
+	cut := checked(t, c, 1<<40)
+	if cut.Unknown == 0 || cut.Expired > 0 || cut.Differing > 0 || cut.Rows != before.Rows {
+		t.Errorf("bounded: %+v, before %+v", cut, before)
+	}
+	if whole := checked(t, c, 0); whole.Unknown > 0 || whole.Expired > 0 || whole.Differing != cut.Unknown {
+		t.Errorf("without a bound: %+v, bounded %+v", whole, cut)
 	}
 }

@@ -19,7 +19,7 @@ import (
 // Bounds of one run.
 const (
 	pairRows  = 2000                   // rows that are compared with their events together
-	dayRows   = 1_000_000              // rows decoded at most to find out whether a day is past its retention
+	dayRows   = 1_000_000              // rows decoded at most, in a bounded run, to find out whether a day is past its retention
 	pairAgain = 500 * time.Millisecond // pause before events that were not found are looked for again
 )
 
@@ -28,12 +28,19 @@ type pairing struct {
 	events  *lake.Store
 	reader  *Reader
 	batch   int                   // rows that are compared together
+	dayRows int64                 // rows of a day that are decoded at most; 0 is no bound
 	sums    map[string]*LaterSums // by object
 	rows    []*checkedRow         // rows whose events were not looked for yet
 	missing []*checkedRow         // rows whose events were not found, for no known reason
 	decoded int64                 // rows of events
 	stones  *tombstone.Set        // nil until they are read
-	days    map[fleetDay]int64    // when the earliest stored event of a day was received; 0: none is stored
+	days    map[fleetDay]earliest
+}
+
+// earliest is what is known of the stored event of a day that was received first.
+type earliest struct {
+	received int64 // 0: there is none
+	cut      bool  // the day has more rows than were decoded: there may be an earlier one
 }
 
 type fleetDay struct {
@@ -65,9 +72,9 @@ type eventID struct {
 
 func (r *checkedRow) key() eventKey { return eventKey{r.ID, r.Fleet, r.Device, r.At, r.Delivery} }
 
-func newPairing(events *lake.Store, batch int) *pairing {
-	return &pairing{events: events, reader: NewReader(events), batch: batch, sums: map[string]*LaterSums{},
-		days: map[fleetDay]int64{}}
+func newPairing(events *lake.Store, batch int, dayRows int64) *pairing {
+	return &pairing{events: events, reader: NewReader(events), batch: batch, dayRows: dayRows,
+		sums: map[string]*LaterSums{}, days: map[fleetDay]earliest{}}
 }
 
 // rowAt is one row of the chunk that was read last.
@@ -260,7 +267,7 @@ func (r *checkedRow) unlike(row *Row) string {
 }
 
 // explain reports whether erasure or retention explains that the event of a row is not
-// stored, and counts the row if so.
+// stored, or whether that was not found out, and counts the row if so.
 func (p *pairing) explain(ctx context.Context, r *checkedRow) (known bool, err error) {
 	if p.stones == nil {
 		if p.stones, err = p.events.Tombstones(ctx); err != nil {
@@ -271,43 +278,51 @@ func (p *pairing) explain(ctx context.Context, r *checkedRow) (known bool, err e
 		p.sums[r.object].Erased++
 		return true, nil
 	}
-	kept, err := p.kept(ctx, r)
-	if err != nil || kept {
+	kept, whole, err := p.kept(ctx, r)
+	switch {
+	case err != nil || kept:
 		return false, err
+	case whole:
+		p.sums[r.object].Expired++
+	default:
+		p.sums[r.object].Unknown++
 	}
-	p.sums[r.object].Expired++
 	return true, nil
 }
 
 // kept tells whether retention has left events of the row's fleet and day that it takes
 // with the row's own: what was received before the day was over, or before that event,
-// goes with it.
-func (p *pairing) kept(ctx context.Context, r *checkedRow) (bool, error) {
+// goes with it. Unless whole, not all of the day was read, and there may be some.
+func (p *pairing) kept(ctx context.Context, r *checkedRow) (kept, whole bool, err error) {
 	from := time.UnixMicro(r.At).UTC().Truncate(24 * time.Hour)
 	to := from.Add(24 * time.Hour)
 	at := fleetDay{r.Fleet, from.Unix()}
-	earliest, known := p.days[at]
+	first, known := p.days[at]
 	if !known {
-		var left atomic.Int64
-		left.Store(dayRows)
-		stats, err := p.reader.Scan(ctx, Query{From: from, To: to, Fleet: r.Fleet, Left: &left, Parallel: 1},
-			func(row *Row) error {
-				if earliest == 0 || row.received() < earliest {
-					earliest = row.received()
-				}
-				if earliest < to.UnixMicro() {
-					return errStop
-				}
-				return nil
-			})
-		p.decoded += stats.Rows
-		if err != nil && !errors.Is(err, ErrTooMany) {
-			return false, fmt.Errorf("reading what a day has: %w", err)
+		q := Query{From: from, To: to, Fleet: r.Fleet, Parallel: 1}
+		if p.dayRows > 0 {
+			q.Left = new(atomic.Int64)
+			q.Left.Store(p.dayRows)
 		}
-		p.days[at] = earliest
+		stats, err := p.reader.Scan(ctx, q, func(row *Row) error {
+			if first.received == 0 || row.received() < first.received {
+				first.received = row.received()
+			}
+			if first.received < to.UnixMicro() {
+				return errStop
+			}
+			return nil
+		})
+		p.decoded += stats.Rows
+		first.cut = errors.Is(err, ErrTooMany)
+		if err != nil && !first.cut {
+			return false, false, fmt.Errorf("reading what a day has: %w", err)
+		}
+		p.days[at] = first
 	}
 	received := (&Row{At: r.At, ReceivedAt: r.ReceivedAt}).received()
-	return earliest != 0 && (earliest < to.UnixMicro() || earliest <= received), nil
+	kept = first.received != 0 && (first.received < to.UnixMicro() || first.received <= received)
+	return kept, !first.cut, nil
 }
 
 // received is the time that retention goes by: when the event was received, or its
