@@ -21,7 +21,7 @@ type mover struct {
 	every time.Duration // the interval between passes
 	rest  time.Duration // how old an object must be before later rows of its owners are merged into it
 	most  time.Duration // how long one pass holds the tier at most; an erasure may wait that long
-	swept bool          // unpublished objects that a crash has left were deleted
+	swept bool          // unpublished objects that a crash, or a pass that failed, has left were deleted
 }
 
 // ledgersGone is how long, beyond hot, the move of a day waits for the ledgers of its last
@@ -75,7 +75,12 @@ func (s *Store) move(ctx context.Context, m *mover, now time.Time) (moved int64,
 	} else if err != nil {
 		return 0, false, err
 	}
-	defer func() { err = errors.Join(err, t.release(ctx)) }()
+	defer func() {
+		if err != nil { // it may have left objects that are not published
+			m.swept = false
+		}
+		err = errors.Join(err, t.release(ctx))
+	}()
 	if !m.swept {
 		if err := t.sweep(ctx); err != nil {
 			return 0, false, err

@@ -204,3 +204,28 @@ func TestCold_OldMinutesAreNotMovedIntoMemory(t *testing.T) {
 		}
 	}
 }
+
+// What a pass that failed has left is deleted by the next one of the same process.
+func TestCold_TheNextPassSweepsWhatAFailedOneLeft(t *testing.T) {
+	s, dir := openStore(t, "sqlite://"+t.TempDir()+"/rollups.db"), t.TempDir()
+	add(t, s, noon, windowsOf(t, "acme", testEvent(1, "a", noon.Add(-48*time.Hour), `{"x":1}`)))
+	finish(t, s)
+	seal(t, s, later)
+	m := oldMover(dir)
+	m.swept = true // an earlier pass had nothing to delete
+	if _, err := s.db.ExecContext(t.Context(), `CREATE TRIGGER full BEFORE INSERT ON rollup_cold
+		BEGIN SELECT RAISE(ABORT, 'the disk is full'); END`); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := s.move(t.Context(), m, later); err == nil || files(t, dir) == 0 {
+		t.Fatalf("the move did not fail after it wrote: %v, %d files", err, files(t, dir))
+	}
+	left := files(t, dir)
+	if _, err := s.db.ExecContext(t.Context(), `DROP TRIGGER full`); err != nil {
+		t.Fatal(err)
+	}
+	n, _, err := s.move(t.Context(), m, later)
+	if objects, _ := published(t, s); n != 1 || err != nil || len(objects) != 1 || files(t, dir) != left {
+		t.Errorf("%d moved, %v, %d objects, %d files, %d after the failure", n, err, len(objects), files(t, dir), left)
+	}
+}
