@@ -61,7 +61,9 @@ type output struct {
 	kept        *Set     // the rules of the file that are stored as a version
 	canary      *canary  // goes with last; nil: none
 	topics      []string // that the stream reads; none: they are not known
-	fitted      []*Set   // the rule sets that were found to fit the topics, at fittedAt
+	noted       noted    // what the log said of the topics, at notedAt
+	notedAt     time.Time
+	fitted      []*Set // the rule sets that were found to fit what was noted at fittedAt
 	fittedAt    time.Time
 	tails       map[kafka.Partition]tail
 	journalMost int             // bytes of the partitions' journals

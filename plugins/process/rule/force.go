@@ -21,7 +21,8 @@ type force struct {
 var errSwitched = errors.New("other rules came in force; the batch is taken anew")
 
 // inForce returns the rules that are in force now, and the seq of their activation; o.canary goes with them. It fails
-// while the rules do not fit the topics of the stream. The caller holds mu.
+// while the rules do not fit the topics of the stream, and with errUnasked if the log is to be asked about them first.
+// The caller holds mu.
 func (o *output) inForce(ctx context.Context) (*Set, int64, error) {
 	now, err := activation(ctx, o.db, "", 0)
 	if err == nil && now.seq != o.force.seq {
@@ -42,7 +43,7 @@ func (o *output) inForce(ctx context.Context) (*Set, int64, error) {
 			return nil, 0, err
 		}
 	}
-	return o.last, now.seq, o.fits(ctx, o.last)
+	return o.last, now.seq, o.fits(o.last)
 }
 
 // keep stores the rules of the file as a version, so that their results can be traced to events, and so that they can

@@ -132,12 +132,18 @@ func (o *output) applied(ctx context.Context, a *asked) {
 // applyNext applies the next group of batches, which may or may not include a. The caller holds mu; applyNext releases
 // it.
 func (o *output) applyNext(ctx context.Context, a *asked) {
-	list := o.group.take()
-	err := o.writeGroup(ctx, list)
-	for errors.Is(err, errSwitched) {
-		o.mu.Lock()
-		err = o.writeGroup(ctx, list)
-	}
+	list, locked := o.group.take(), true
+	err := o.answered(ctx, func() error {
+		err := errSwitched
+		for errors.Is(err, errSwitched) {
+			if !locked {
+				o.mu.Lock()
+			}
+			locked = false
+			err = o.writeGroup(ctx, list)
+		}
+		return err
+	})
 	if err != nil && ctx.Err() != nil {
 		for _, other := range list {
 			if other != a && other.err == nil {

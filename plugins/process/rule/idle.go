@@ -73,8 +73,33 @@ func (o *output) behind(set *Set, s stand) bool {
 
 // moveIdle moves the time of idle partitions on by the clock, and lets them take up the rules in force: those that were
 // read to their end and had no record for as long as o.idle. Each step is one transaction, with the results that follow
-// from it.
+// from it. The log is asked while no lock is held: batches do not wait for it. What it said is then applied to the
+// partitions that still stand where they stood.
 func (o *output) moveIdle(ctx context.Context) error {
+	asks := &answers{}
+	move := func(a *answers) error {
+		return o.answered(ctx, func() error { return o.moveBy(ctx, a) })
+	}
+	if err := move(asks); err != nil || len(asks.wanted)+len(asks.joined) == 0 {
+		return err
+	}
+	for again := true; ; again = false {
+		a, err := o.listen(ctx, asks)
+		if len(a.ends) > 0 { // also if it did not say all
+			err = errors.Join(move(a), err)
+		}
+		if err != nil || len(a.unread) == 0 || !again {
+			return err
+		}
+		for _, t := range a.unread {
+			o.readTail(ctx, t)
+		}
+	}
+}
+
+// moveBy is moveIdle by what the log said. It notes in a what else is to be asked for that: the topics if the log was
+// not asked yet, and the tails that were not read. It fails with errUnasked as inForce does.
+func (o *output) moveBy(ctx context.Context, a *answers) error {
 	o.lock()
 	defer o.unlock()
 	if o.db == nil {
@@ -104,29 +129,17 @@ func (o *output) moveIdle(ctx context.Context) error {
 	}
 	o.meters.behind.Set(behind)
 	to := o.now().Add(-o.delay - o.idle).UnixMicro()
-	var still []stand
-	topics := map[string]bool{}
 	for _, s := range stands {
 		h := o.places[s.place]
 		if h != nil && (time.Since(h.arrived) < o.idle || h.due() > to && !o.behind(set, s)) ||
 			s.updated > o.now().Add(-o.idle).UnixMicro() {
 			continue // it had a record, or nothing is due
 		}
-		still = append(still, s)
-		topics[s.topic] = true
-	}
-	ends := map[kafka.Partition]int64{}
-	for topic := range topics {
-		found, err := kafka.Positions{Admin: o.admin}.StableEnds(ctx, topic)
-		if err != nil {
-			return err
+		if a.ends == nil {
+			a.wanted = append(a.wanted, s.topic)
+			continue
 		}
-		for at, end := range found {
-			ends[at] = end
-		}
-	}
-	for _, s := range still {
-		if at := (kafka.Partition{Topic: s.topic, Number: s.number}); !o.readTo(ctx, at, s.next, ends[at]) {
+		if !o.readTo(a, kafka.Partition{Topic: s.topic, Number: s.number}, s.next) {
 			continue
 		}
 		err := o.commit(ctx, seq, func(tx *sql.Tx, _ *tombstone.Set) ([]*held, error) {
@@ -143,7 +156,7 @@ func (o *output) moveIdle(ctx context.Context) error {
 			return err
 		}
 	}
-	return o.moveJoins(ctx, set, seq, joined)
+	return o.moveJoins(ctx, a, set, seq, joined)
 }
 
 func (o *output) stands(ctx context.Context) (list []stand, err error) {

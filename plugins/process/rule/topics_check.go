@@ -10,6 +10,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/redpanda-data/benthos/v4/public/service"
+	"github.com/twmb/franz-go/pkg/kerr"
+
 	"weir/internal/lifecycle/tombstone"
 	"weir/internal/platform/sqldb"
 )
@@ -97,27 +100,73 @@ func (v *Versions) fitting(ctx context.Context, number int64) error {
 	return v.fit(ctx, set)
 }
 
-// noteEvery is how often the stream asks the log about its topics.
+// noteEvery is how often the stream asks the log about its topics. An answer is used for twice as long.
 const noteEvery = time.Minute
 
-// noteTopics asks the log about the topics that the stream reads, and stores the answer, by which rule sets are
-// checked when they are put.
-func (o *output) noteTopics(ctx context.Context) (noted, error) {
+// problemAge is how old an answer may be by which rules do not fit the topics: somebody may have mended them.
+const problemAge = 15 * time.Second
+
+// errUnasked says that the log has to be asked about the topics first, by noteTopics, which must not hold mu while the
+// brokers answer.
+var errUnasked = errors.New("the log was not asked about the topics of rules lately")
+
+// answered runs do, which takes the locks that it needs, and runs it again after asking the log if it fails with
+// errUnasked.
+func (o *output) answered(ctx context.Context, do func() error) error {
+	err := do()
+	for tries := 0; errors.Is(err, errUnasked) && tries < 3; tries++ {
+		if err = o.noteTopics(ctx); err == nil {
+			err = do()
+		}
+	}
+	return err
+}
+
+// askTopics asks the log how many partitions the topics have that the stream reads. It fails if the log does not say it
+// of one now, because a broker fails or access is denied: that does not mean that there is no such topic.
+func (o *output) askTopics(ctx context.Context) (noted, error) {
 	details, err := o.admin.ListTopics(ctx, o.topics...)
 	if err != nil {
 		return nil, fmt.Errorf("asking the log about the topics of rules: %w", o.cluster.Explain(err))
 	}
 	topics := noted{}
 	for _, name := range o.topics {
-		topics[name] = 0
-		if of, there := details[name]; there && of.Err == nil {
+		of, there := details[name]
+		switch {
+		case !there || errors.Is(of.Err, kerr.UnknownTopicOrPartition) || errors.Is(of.Err, kerr.InvalidTopicException):
+			topics[name] = 0
+		case of.Err != nil:
+			return nil, fmt.Errorf("asking the log about the topic %s of rules: %w", name, o.cluster.Explain(of.Err))
+		default:
 			topics[name] = len(of.Partitions)
 		}
 	}
-	if was, err := readNoted(ctx, o.db); err == nil && maps.Equal(was, topics) {
-		return topics, nil
+	return topics, nil
+}
+
+// noteTopics asks the log about the topics that the stream reads, and stores the answer, by which rule sets are
+// checked when they are put. It holds mu only after the log has answered.
+func (o *output) noteTopics(ctx context.Context) error {
+	topics, err := o.askTopics(ctx)
+	if err != nil {
+		return err
 	}
-	err = tombstone.Update(ctx, o.db, func(tx *sql.Tx) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.db == nil {
+		return service.ErrNotConnected
+	}
+	if was, err := readNoted(ctx, o.db); err != nil || !maps.Equal(was, topics) {
+		if err := o.storeTopics(ctx, topics); err != nil {
+			return fmt.Errorf("noting the topics of rules: %w", err)
+		}
+	}
+	o.noted, o.notedAt = topics, time.Now()
+	return nil
+}
+
+func (o *output) storeTopics(ctx context.Context, topics noted) error {
+	return tombstone.Update(ctx, o.db, func(tx *sql.Tx) error {
 		if _, err := tx.ExecContext(ctx, `DELETE FROM rule_topic`); err != nil {
 			return err
 		}
@@ -129,10 +178,6 @@ func (o *output) noteTopics(ctx context.Context) (noted, error) {
 		}
 		return nil
 	})
-	if err != nil {
-		return nil, fmt.Errorf("noting the topics of rules: %w", err)
-	}
-	return topics, nil
 }
 
 // tendTopics calls noteTopics at intervals until the context ends.
@@ -140,13 +185,7 @@ func (o *output) tendTopics(ctx context.Context) {
 	tick := time.NewTicker(noteEvery)
 	defer tick.Stop()
 	for {
-		o.mu.Lock()
-		var err error
-		if o.db != nil {
-			_, err = o.noteTopics(ctx)
-		}
-		o.mu.Unlock()
-		if err != nil && ctx.Err() == nil {
+		if err := o.noteTopics(ctx); err != nil && ctx.Err() == nil {
 			o.late.Note("topics", err.Error())
 		}
 		select {
@@ -158,8 +197,9 @@ func (o *output) tendTopics(ctx context.Context) {
 }
 
 // fits fails while this stream cannot evaluate the active rules because of its topics: a join would miss partners
-// silently. Until that is corrected, events wait in the log.
-func (o *output) fits(ctx context.Context, set *Set) error {
+// silently. Until that is corrected, events wait in the log. It goes by what noteTopics was answered last, and fails
+// with errUnasked if that is too old. The caller holds mu.
+func (o *output) fits(set *Set) error {
 	sets := []*Set{set}
 	if o.canary != nil {
 		sets = append(sets, o.canary.set)
@@ -168,19 +208,23 @@ func (o *output) fits(ctx context.Context, set *Set) error {
 		!slices.ContainsFunc(sets, func(s *Set) bool { return s.by != nil }) {
 		return nil
 	}
-	if slices.Equal(o.fitted, sets) && time.Since(o.fittedAt) < noteEvery {
+	age := time.Since(o.notedAt)
+	if age > 2*noteEvery {
+		return errUnasked
+	}
+	if slices.Equal(o.fitted, sets) && o.fittedAt.Equal(o.notedAt) {
 		return nil
 	}
-	topics, err := o.noteTopics(ctx)
-	if err != nil {
-		return err
-	}
 	for _, s := range sets {
-		if problems := s.against(topics); len(problems) > 0 {
+		problems := s.against(o.noted)
+		switch {
+		case len(problems) > 0 && age > problemAge:
+			return errUnasked
+		case len(problems) > 0:
 			return fmt.Errorf("evaluating rules: events wait until this is mended: %w", &ProblemsError{problems})
 		}
 	}
-	o.fitted, o.fittedAt = sets, time.Now()
+	o.fitted, o.fittedAt = sets, o.notedAt
 	return nil
 }
 

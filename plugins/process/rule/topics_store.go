@@ -140,69 +140,77 @@ func emptyPlace(ctx context.Context, tx *sql.Tx, at place) error {
 	return nil
 }
 
-// silent decides which sides of joins are idle: nothing came for a while, and nothing waits in the log. It holds the
-// offsets that listen read.
-type silent struct {
-	*output
-	ends, starts, committed map[kafka.Partition]int64
+// answers are what the log said of the positions of some topics, and what it is to be asked besides.
+type answers struct {
+	ends, starts, committed map[kafka.Partition]int64 // starts and committed are those of joined; nil: it was not asked
+
+	wanted, joined []string // the topics of idle partitions, and of joins
+	unread         []tail
 }
 
-// listen reads the offsets of the topics of some places. The committed offsets are read before the ends, so that they
-// are not ahead of them.
-func (o *output) listen(ctx context.Context, stands []stand) (s silent, err error) {
-	s.output = o
-	var topics []string
-	for _, at := range stands {
-		topics = append(topics, topicsOf(at.topic)...)
-	}
-	slices.Sort(topics)
-	topics = slices.Compact(topics)
+// listen asks the log about the topics that are wanted. Those of joins are left out, with an error, if it does not
+// answer about them. The committed offsets are read before the ends, so that they are not ahead of them.
+func (o *output) listen(ctx context.Context, asks *answers) (a *answers, err error) {
+	a = &answers{ends: map[kafka.Partition]int64{}}
 	at := kafka.Positions{Admin: o.admin}
-	if s.committed, err = at.Committed(ctx, event.GroupOf(event.TargetRules)); err == nil {
-		s.starts, err = at.Starts(ctx, topics...)
+	add := func(topics []string) error {
+		ends, err := at.StableEnds(ctx, slices.Compact(slices.Sorted(slices.Values(topics)))...)
+		maps.Copy(a.ends, ends)
+		return err
+	}
+	if len(asks.wanted) > 0 {
+		if err := add(asks.wanted); err != nil {
+			return a, err
+		}
+	}
+	if len(asks.joined) == 0 {
+		return a, nil
+	}
+	committed, err := at.Committed(ctx, event.GroupOf(event.TargetRules))
+	if err != nil {
+		return a, err
+	}
+	starts, err := at.Starts(ctx, slices.Compact(slices.Sorted(slices.Values(asks.joined)))...)
+	if err == nil {
+		err = add(asks.joined)
 	}
 	if err == nil {
-		s.ends, err = at.StableEnds(ctx, topics...)
+		a.committed, a.starts = committed, starts
 	}
-	return s, err
+	return a, err
 }
 
-// is reports whether a side is idle. For a side of which no rule was given a record, nothing waits if the partition has
-// none, or if the stream's consumer group has committed them all.
-func (s silent) is(ctx context.Context, topic string, number int32, of *side) bool {
-	if of.Seen > s.now().Add(-s.idle).UnixMicro() {
+// silent reports whether a side of a join is idle: nothing came for a while, and nothing waits in the log. For a side
+// of which no rule was given a record, nothing waits if the partition has none, or if the stream's consumer group has
+// committed them all.
+func (o *output) silent(a *answers, topic string, number int32, of *side) bool {
+	if of.Seen > o.now().Add(-o.idle).UnixMicro() {
 		return false
 	}
 	at := kafka.Partition{Topic: topic, Number: number}
-	end, known := s.ends[at]
-	committed, has := s.committed[at]
-	switch {
-	case !known:
-		return false
-	case of.Next >= 0:
-		return s.readTo(ctx, at, of.Next, end)
-	case has:
-		return s.readTo(ctx, at, committed, end)
+	next := of.Next
+	if next < 0 {
+		var has bool
+		if next, has = a.committed[at]; !has {
+			next = a.starts[at]
+		}
 	}
-	return s.readTo(ctx, at, s.starts[at], end)
+	return o.readTo(a, at, next)
 }
 
 // moveJoins advances the watermarks of idle sides with the clock. A side that is not idle still holds the join's
 // watermark back. Places that use other rules than the active ones take them up with the same commit.
-func (o *output) moveJoins(ctx context.Context, set *Set, seq int64, stands []stand) error {
+func (o *output) moveJoins(ctx context.Context, a *answers, set *Set, seq int64, stands []stand) error {
 	to := o.now().Add(-o.delay - o.idle).UnixMicro()
 	stands = slices.DeleteFunc(stands, func(s stand) bool {
 		h := o.places[s.place]
 		return s.next < 0 || h != nil && h.due() > to && !o.behind(set, s)
 	})
-	if len(stands) == 0 {
-		return nil
-	}
-	quiet, err := o.listen(ctx, stands)
-	if err != nil {
-		return err
-	}
 	for _, s := range stands {
+		if a.starts == nil {
+			a.joined = append(a.joined, topicsOf(s.topic)...)
+			continue
+		}
 		err := o.commit(ctx, seq, func(tx *sql.Tx, _ *tombstone.Set) ([]*held, error) {
 			h, err := o.hold(ctx, tx, set, s.place, "", 0)
 			if err != nil {
@@ -212,7 +220,7 @@ func (o *output) moveJoins(ctx context.Context, set *Set, seq int64, stands []st
 			upto := int64(never)
 			for topic, of := range h.sides {
 				next[topic] = of.Time
-				if quiet.is(ctx, topic, s.number, of) {
+				if o.silent(a, topic, s.number, of) {
 					next[topic] = max(of.Time, to)
 				}
 				upto = min(upto, next[topic])

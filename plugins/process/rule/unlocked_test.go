@@ -1,0 +1,181 @@
+package rule
+
+import (
+	"fmt"
+	"maps"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// heldUp makes the log keep requests of a kind until release is called. came gets a value when one has come.
+func heldUp(t *testing.T, log *kfake.Cluster, key kmsg.Key) (came <-chan struct{}, release func()) {
+	t.Helper()
+	arrived, free := make(chan struct{}, 100), make(chan struct{})
+	log.ControlKey(int16(key), func(kmsg.Request) (kmsg.Response, error, bool) {
+		log.KeepControl()
+		select {
+		case arrived <- struct{}{}:
+		default:
+		}
+		log.SleepControl(func() { <-free })
+		return nil, nil, false
+	})
+	release = sync.OnceFunc(func() { close(free) })
+	t.Cleanup(release)
+	return arrived, release
+}
+
+// anew gives an operator a client that remembers nothing of the topics.
+func (o *output) anew(t *testing.T) {
+	t.Helper()
+	o.admin.Close()
+	var err error
+	if o.admin, err = o.adminClient(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// While brokers are slow to say where idle partitions end, batches go on.
+func TestEventRules_SlowBrokersHoldNoBatchUp(t *testing.T) {
+	log, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(2, "raw-events"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(log.Close)
+	b := newBench(t, perMinute)
+	b.extra = fmt.Sprintf("idle: 1h\nseed_brokers: [%q]\n", log.ListenAddrs()[0])
+	o := b.operator()
+	o.now = func() time.Time { return noon().Add(3 * time.Hour) }
+	b.apply(o, message(0, 0, at(0, 1)))
+	o.idle = time.Nanosecond
+	o.now = func() time.Time { return noon().Add(4 * time.Hour) }
+	came, release := heldUp(t, log, kmsg.ListOffsets)
+	moved, applied := make(chan error, 1), make(chan error, 1)
+	go func() { moved <- o.moveIdle(t.Context()) }()
+	<-came
+	go func() { applied <- o.WriteBatch(t.Context(), service.MessageBatch{message(1, 0, at(0, 1))}) }()
+	select {
+	case err = <-applied:
+	case <-time.After(20 * time.Second):
+		t.Error("a batch waits for brokers that are slow to say where another partition ends")
+		release()
+		err = <-applied
+	}
+	if release(); err != nil {
+		t.Error(err)
+	}
+	if err := <-moved; err != nil {
+		t.Error(err)
+	}
+}
+
+// While brokers are slow to say which topics there are, nobody waits for the lock of batches.
+func TestTopics_AreAskedWithoutTheLockOfBatches(t *testing.T) {
+	log, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "raw-events"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(log.Close)
+	b := newBench(t, perMinute)
+	b.extra = fmt.Sprintf("idle: 0s\nseed_brokers: [%q]\ntopics: [ raw-events ]\n", log.ListenAddrs()[0])
+	o := b.operator()
+	if err := o.noteTopics(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	o.anew(t)
+	came, release := heldUp(t, log, kmsg.Metadata)
+	noted, locked := make(chan error, 1), make(chan struct{})
+	go func() { noted <- o.noteTopics(t.Context()) }()
+	<-came
+	go func() {
+		o.lock()
+		o.unlock()
+		close(locked)
+	}()
+	select {
+	case <-locked:
+	case <-time.After(20 * time.Second):
+		t.Error("the lock is held while the log is asked")
+	}
+	release()
+	if err := <-noted; err != nil {
+		t.Error(err)
+	}
+}
+
+// A broker that cannot say now how many partitions a topic has does not say that there is no such topic.
+func TestTopics_APassingErrorIsNoMissingTopic(t *testing.T) {
+	log, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "orders", "payments"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(log.Close)
+	host, port, err := net.SplitHostPort(log.ListenAddrs()[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	number, err := strconv.Atoi(port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var code atomic.Int32 // of the error for payments
+	log.ControlKey(int16(kmsg.Metadata), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		log.KeepControl()
+		if code.Load() == 0 {
+			return nil, nil, false
+		}
+		resp := req.ResponseKind().(*kmsg.MetadataResponse)
+		broker := kmsg.NewMetadataResponseBroker()
+		broker.Host, broker.Port = host, int32(number)
+		resp.Brokers = append(resp.Brokers, broker)
+		for name, failed := range map[string]int16{"orders": 0, "payments": int16(code.Load())} {
+			topic := kmsg.NewMetadataResponseTopic()
+			topic.Topic, topic.ErrorCode = &name, failed
+			if failed == 0 {
+				topic.Partitions = []kmsg.MetadataResponseTopicPartition{kmsg.NewMetadataResponseTopicPartition()}
+			}
+			resp.Topics = append(resp.Topics, topic)
+		}
+		return resp, nil, true
+	})
+	b := newBench(t, joinedTopics(0, 10*s, 0, "left"))
+	b.extra = fmt.Sprintf("seed_brokers: [%q]\nidle: 0s\ntopics: [ orders, payments ]\n", log.ListenAddrs()[0])
+	o := b.operator()
+	if err := o.noteTopics(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	stored := func() noted {
+		t.Helper()
+		topics, err := readNoted(t.Context(), o.db)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return topics
+	}
+	o.anew(t)
+	code.Store(int32(kerr.LeaderNotAvailable.Code))
+	if err := o.noteTopics(t.Context()); err == nil || !strings.Contains(err.Error(), "payments") {
+		t.Errorf("a topic without a leader: %v", err)
+	}
+	if got := stored(); !maps.Equal(got, noted{"orders": 1, "payments": 1}) {
+		t.Errorf("after a passing error, what is stored is %v", got)
+	}
+	o.anew(t)
+	code.Store(int32(kerr.UnknownTopicOrPartition.Code))
+	if err := o.noteTopics(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if got := stored(); !maps.Equal(got, noted{"orders": 1, "payments": 0}) {
+		t.Errorf("after the topic was deleted, what is stored is %v", got)
+	}
+}
