@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"weir/internal/platform/conf"
 )
 
 // Hosted is a list of hosted services, to compare their prices for the same load.
@@ -37,7 +39,7 @@ func hostedUnits() map[string]string {
 // ParseHosted reads a list of hosted services. Its error lists everything that is wrong.
 func ParseHosted(raw []byte) (Hosted, error) {
 	var h Hosted
-	if err := strictly(raw, &h); err != nil {
+	if err := conf.YAML(raw, &h); err != nil {
 		return h, fmt.Errorf("reading hosted services: %w", err)
 	}
 	var errs []error

@@ -1,16 +1,14 @@
 package cost
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"slices"
 	"strings"
 	"time"
 
-	"gopkg.in/yaml.v3"
+	"weir/internal/platform/conf"
 )
 
 // stale is the age of a price from which on users are warned.
@@ -44,7 +42,7 @@ func units() map[string]string {
 // ParsePrices reads a price list. Its error lists everything that is wrong.
 func ParsePrices(raw []byte) (Prices, error) {
 	var p Prices
-	if err := strictly(raw, &p); err != nil {
+	if err := conf.YAML(raw, &p); err != nil {
 		return p, fmt.Errorf("reading prices: %w", err)
 	}
 	var errs []error
@@ -101,21 +99,6 @@ func (p Prices) Old(now time.Time) (old []string) {
 func (p Price) old(now time.Time) bool {
 	at, err := p.when()
 	return p.Amount != nil && err == nil && now.Sub(at) > stale
-}
-
-// strictly decodes one YAML document and refuses unknown fields.
-func strictly(raw []byte, into any) error {
-	d := yaml.NewDecoder(bytes.NewReader(raw))
-	d.KnownFields(true)
-	if err := d.Decode(into); errors.Is(err, io.EOF) {
-		return errors.New("the file is empty")
-	} else if err != nil {
-		return err
-	}
-	if err := d.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
-		return errors.New("expected one document")
-	}
-	return nil
 }
 
 func sorted[V any](m map[string]V) []string {

@@ -1,10 +1,8 @@
 package anomaly
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"path"
 	"regexp"
 	"strings"
@@ -12,6 +10,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"weir/internal/platform/conf"
 	"weir/internal/platform/firmware"
 )
 
@@ -92,9 +91,7 @@ func ParseRules(raw []byte) ([]*Rule, error) {
 	var file struct {
 		Rules []*Rule `yaml:"rules"`
 	}
-	d := yaml.NewDecoder(bytes.NewReader(raw))
-	d.KnownFields(true)
-	if err := d.Decode(&file); err != nil && !errors.Is(err, io.EOF) {
+	if err := conf.YAML(raw, &file); err != nil && !errors.Is(err, conf.ErrEmpty) {
 		return nil, fmt.Errorf("parsing rules: %w", err)
 	}
 	names := map[string]bool{}

@@ -255,7 +255,7 @@ func (o *output) setOf(ctx context.Context, tx *sql.Tx, version string) (*Set, e
 	if err != nil {
 		return nil, nil
 	}
-	set, err := Parse([]byte(text))
+	set, err := parseKept([]byte(text))
 	if err != nil { // of a newer weir
 		o.log.Warnf("version %s of rules, which was in force, cannot be read, and is not drained: %v", version, err)
 		return nil, nil

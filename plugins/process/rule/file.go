@@ -17,7 +17,7 @@ type rulesFile struct {
 // openFile reads the file. It fails if the file cannot be read or is wrong.
 func openFile(path string) (*rulesFile, error) {
 	f := &rulesFile{live.File(path, "rules", func(raw []byte) (*Set, error) {
-		set, err := Parse(raw)
+		set, err := parseKept(raw)
 		if err != nil {
 			return nil, fmt.Errorf("the rules in %s are wrong: %w", path, err)
 		}
@@ -34,10 +34,17 @@ func rightIfThere(path string) error {
 	if err != nil {
 		return nil
 	}
-	if _, err := Parse(raw); err != nil {
+	if _, err := parseKept(raw); err != nil {
 		return fmt.Errorf("the rules in %s are wrong: %w", path, err)
 	}
 	return nil
+}
+
+// doubt logs what is wrong with a set that is taken up all the same.
+func (o *output) doubt(set *Set, what string) {
+	if len(set.doubts) > 0 {
+		o.log.Warnf("%s runs as it did, and is refused when it is put: mend it: %v", what, &ProblemsError{set.doubts})
+	}
 }
 
 // fileEvery is how often the file is looked at.
@@ -49,6 +56,7 @@ func (o *output) followFile(ctx context.Context) {
 		changed, err := o.rules.Refresh(ctx)
 		if changed {
 			o.meters.declare(o.rules.Get())
+			o.doubt(o.rules.Get(), "the file of rules")
 			o.mu.Lock()
 			defer o.mu.Unlock()
 			if number := o.force.number; number > 0 {

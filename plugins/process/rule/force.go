@@ -73,11 +73,12 @@ func (o *output) enforce(ctx context.Context, now Activation) error {
 		if err != nil {
 			return err
 		}
-		if f.set, err = Parse([]byte(v.Text)); err != nil {
+		if f.set, err = parseKept([]byte(v.Text)); err != nil {
 			f.wrong = fmt.Errorf("taking up version %d of rules: %w", now.Number, err)
 			o.log.Errorf("rules stay as they are: %v", f.wrong)
 		} else {
 			o.meters.declare(f.set)
+			o.doubt(f.set, fmt.Sprintf("version %d of rules", now.Number))
 			o.log.Infof("took up rules, version %d: %s", now.Number, v.Version)
 		}
 	}
@@ -87,11 +88,12 @@ func (o *output) enforce(ctx context.Context, now Activation) error {
 			return err
 		}
 		f.canary = &canary{fleets: now.Fleets}
-		if f.canary.set, err = Parse([]byte(v.Text)); err != nil {
+		if f.canary.set, err = parseKept([]byte(v.Text)); err != nil {
 			f.wrong = fmt.Errorf("taking up version %d of rules for some fleets: %w", now.Canary, err)
 			o.log.Errorf("rules stay as they are: %v", f.wrong)
 		} else {
 			o.meters.declare(f.canary.set)
+			o.doubt(f.canary.set, fmt.Sprintf("version %d of rules", now.Canary))
 			o.log.Infof("took up rules of some fleets, version %d: %s", now.Canary, v.Version)
 		}
 	}

@@ -217,7 +217,7 @@ func (j *journal) recount() *recount {
 
 // set parses the rule set by which the journal was counted.
 func (j *journal) set() (*Set, error) {
-	set, err := Parse([]byte(j.text))
+	set, err := parseKept([]byte(j.text))
 	if err != nil {
 		return nil, fmt.Errorf("reading the rules of a journal: %w", err)
 	}

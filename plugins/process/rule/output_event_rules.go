@@ -158,6 +158,7 @@ func newOutput(parsed *service.ParsedConfig, res *service.Resources) (*output, e
 		return nil, fmt.Errorf("reading event_rules: %w", err)
 	}
 	o.meters.declare(o.rules.Get())
+	o.doubt(o.rules.Get(), "the file of rules")
 	o.sayValid()
 	if o.prepare, err = parsed.FieldProcessorList(fieldPrepare); err != nil {
 		return nil, fmt.Errorf("reading event_rules: %w", err)

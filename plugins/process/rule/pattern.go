@@ -79,6 +79,7 @@ func (c *checker) pattern(r *Rule, text *patternYAML, l *predicate.Layout) {
 	}
 	s.names = names
 	r.pattern = s
+	c.twice("pattern.define", &text.Define)
 	switch text.Order {
 	case "", "time":
 	case "arrival":

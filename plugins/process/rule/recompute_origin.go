@@ -171,7 +171,7 @@ func versionNamed(ctx context.Context, q querier, version string) (*Set, error) 
 	} else if err != nil {
 		return nil, fmt.Errorf("reading a version of rules: %w", err)
 	}
-	set, err := Parse([]byte(text))
+	set, err := parseKept([]byte(text))
 	if err != nil {
 		return nil, nil // stored by a newer weir
 	}

@@ -13,6 +13,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"weir/internal/platform/conf"
 	"weir/internal/platform/predicate"
 )
 
@@ -24,6 +25,7 @@ type Set struct {
 	by      map[string]*Set // the rules by the topic, or pair of topics, at which they are evaluated; nil: at any
 	none    *Set            // the empty set, for topics that are not in by
 	text    string          // of the whole set, also in the sets of by
+	doubts  []Problem       // what nobody may put any more, of a set that may be in force since before that was refused
 }
 
 // Rule is one rule of a set.
@@ -132,6 +134,19 @@ const maxRules = 10_000
 
 // Parse parses, checks and compiles a rule set in YAML. Its error is a *ProblemsError with everything that is wrong.
 func Parse(raw []byte) (*Set, error) {
+	set, err := parseKept(raw)
+	if err == nil && len(set.doubts) > 0 {
+		err = &ProblemsError{set.doubts}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return set, nil
+}
+
+// parseKept is Parse for a set that may be in force: problems that earlier versions of weir did not see are doubts of
+// the set, and it runs as it did.
+func parseKept(raw []byte) (*Set, error) {
 	sum := sha256.Sum256(raw)
 	set := &Set{Version: hex.EncodeToString(sum[:6]), text: string(raw)}
 	var doc document
@@ -145,6 +160,7 @@ func Parse(raw []byte) (*Set, error) {
 		return nil, yamlProblems(err)
 	}
 	c := &checker{}
+	c.single(raw)
 	if doc.Rules == nil {
 		c.add(1, "", "there are no rules: they are a list under rules:, which may be empty ([])")
 	}
@@ -167,8 +183,9 @@ func Parse(raw []byte) (*Set, error) {
 	}
 	c.topics(set)
 	if len(c.problems) > 0 {
-		return nil, &ProblemsError{c.problems}
+		return nil, &ProblemsError{append(c.problems, c.doubts...)}
 	}
+	set.doubts = c.doubts
 	set.split()
 	return set, nil
 }
@@ -224,6 +241,7 @@ func child(n *yaml.Node, at any) *yaml.Node {
 // checker collects all problems of a rule set, so that its author sees them at once.
 type checker struct {
 	problems []Problem
+	doubts   []Problem  // Set.doubts
 	node     *yaml.Node // of the current rule
 	parser   predicate.Parser
 	rule     string
@@ -233,6 +251,34 @@ func (c *checker) line() int { return c.node.Line }
 
 func (c *checker) add(line int, rule, format string, args ...any) {
 	c.problems = append(c.problems, Problem{line, rule, fmt.Sprintf(format, args...)})
+}
+
+// doubt adds a problem that sets in force may have.
+func (c *checker) doubt(line int, rule, format string, args ...any) {
+	c.doubts = append(c.doubts, Problem{line, rule, fmt.Sprintf(format, args...)})
+}
+
+// single adds a problem for a second document, of which no rule is read.
+func (c *checker) single(raw []byte) {
+	line, err := conf.SecondDocument(raw)
+	switch {
+	case err != nil:
+		c.doubt(1, "", "what follows the first document cannot be read: %s", strings.TrimPrefix(err.Error(), "yaml: "))
+	case line > 0:
+		c.doubt(line, "", "%s", conf.OneDocument)
+	}
+}
+
+// twice adds a problem for each name that a mapping has a second time. The YAML package sees to that only in structs.
+func (c *checker) twice(field string, node *yaml.Node) {
+	seen := map[string]bool{}
+	for i := 0; node.Kind == yaml.MappingNode && i+1 < len(node.Content); i += 2 {
+		name := node.Content[i]
+		if seen[name.Value] {
+			c.doubt(name.Line, c.rule, "%s.%s: is there twice: take one of them out, or name it otherwise", field, name.Value)
+		}
+		seen[name.Value] = true
+	}
 }
 
 // at adds a problem at a field of the current rule, as in window.size.

@@ -59,6 +59,10 @@ func TestRuleSet_SaysAllThatIsWrong(t *testing.T) {
 		"rules: [":                        "line 1:",
 		"rules: [null]":                   "line 1: the rule is empty",
 		"rule: []":                        "field rule is none of a rule set",
+		"rules: []\n---\nrules: []\n":     "line 3: a second YAML document",
+		"rules: []\n---\n[":               "what follows the first document cannot be read",
+		"rules: [{name: x, select: {n: count(), n: sum(this.a)}}]":             "rule x: select.n: is there twice",
+		"rules: [{name: x, pattern: {match: A, define: {A: true, A: false}}}]": "rule x: pattern.define.A: is there twice",
 	} {
 		if _, err := Parse([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %s", text, err, want)

@@ -93,7 +93,7 @@ func (v *Versions) fitting(ctx context.Context, number int64) error {
 	if err != nil {
 		return err
 	}
-	set, err := Parse([]byte(kept.Text))
+	set, err := parseKept([]byte(kept.Text))
 	if err != nil {
 		return nil // put by a newer weir: a process that cannot evaluate it reports that
 	}
