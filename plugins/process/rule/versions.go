@@ -100,7 +100,7 @@ func keepVersion(ctx context.Context, db *sqldb.DB, set *Set, source, by, commen
 	}
 	err = tombstone.Update(ctx, db, func(tx *sql.Tx) error {
 		// Locking the last activation, which always exists, serializes all who add versions.
-		if _, err := activation(ctx, tx, db.ForUpdate(), 0); err != nil {
+		if _, err := lastLocked(ctx, tx, db); err != nil {
 			return err
 		}
 		was := ""
@@ -202,6 +202,24 @@ func activation(ctx context.Context, q querier, lock string, seq int64) (a Activ
 	return a, nil
 }
 
+// lastLocked returns the last activation, and locks it until the transaction ends. Who waited for another's lock may
+// have been given the row that was the last before the other inserted one: it is read again then.
+func lastLocked(ctx context.Context, tx *sql.Tx, db *sqldb.DB) (Activation, error) {
+	for {
+		locked, err := activation(ctx, tx, db.ForUpdate(), 0)
+		if err != nil {
+			return locked, err
+		}
+		var last int64
+		if err := tx.QueryRowContext(ctx, `SELECT max(seq) FROM rule_activation`).Scan(&last); err != nil {
+			return locked, fmt.Errorf("reading which rules are in force: %w", err)
+		}
+		if locked.seq == last {
+			return locked, nil
+		}
+	}
+}
+
 // Activate makes a version active for all fleets, 0 for the file, and ends a canary. Partitions take it up with their
 // next batch. If it is active already, without a canary, nothing changes.
 func (v *Versions) Activate(ctx context.Context, number int64, by string) (Activation, error) {
@@ -257,7 +275,7 @@ func (v *Versions) Rollback(ctx context.Context, by string) (Activation, error) 
 func (v *Versions) change(ctx context.Context, by string, to func(tx *sql.Tx, now Activation) (Activation,
 	error)) (Activation, error) {
 	err := tombstone.Update(ctx, v.db, func(tx *sql.Tx) error {
-		now, err := activation(ctx, tx, v.db.ForUpdate(), 0)
+		now, err := lastLocked(ctx, tx, v.db)
 		if err != nil {
 			return err
 		}
