@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -87,8 +88,11 @@ func (b *bench) plainSchemas(home string) (string, error) {
 		return "", err
 	}
 	paths, err := filepath.Glob(filepath.Join(home, "schemas", "telemetry", "*.json"))
-	if err != nil || len(paths) == 0 {
-		return "", fmt.Errorf("finding schemas in %s: none (%w)", home, err)
+	if err == nil && len(paths) == 0 {
+		err = errors.New("there are none")
+	}
+	if err != nil {
+		return "", fmt.Errorf("finding schemas in %s: %w", home, err)
 	}
 	for _, path := range paths {
 		raw, err := os.ReadFile(path)

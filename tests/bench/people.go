@@ -130,6 +130,9 @@ func (s *system) meet(ctx context.Context, load poster, d time.Duration) error {
 // peopleStored fails unless weir reconcile explains every event.
 func (b *bench) peopleStored(ctx context.Context, s *system) error {
 	ends, err := s.admin.ListEndOffsets(ctx, peopleTopic)
+	if err == nil {
+		err = ends.Error()
+	}
 	if err != nil {
 		return fmt.Errorf("reading the log's ends: %w", err)
 	}

@@ -177,6 +177,9 @@ type taken struct {
 
 func (s *system) take(ctx context.Context) (t taken, err error) {
 	ends, err := s.admin.ListEndOffsets(ctx, "raw-events")
+	if err == nil {
+		err = ends.Error()
+	}
 	if err != nil {
 		return t, fmt.Errorf("reading the log's ends: %w", err)
 	}

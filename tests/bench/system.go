@@ -131,6 +131,9 @@ func (s *system) lagOf(ctx context.Context, topic string, groups ...string) (int
 		groups = event.Groups()
 	}
 	ends, err := s.admin.ListEndOffsets(ctx, topic)
+	if err == nil {
+		err = ends.Error()
+	}
 	if err != nil {
 		return 0, fmt.Errorf("reading the log's ends: %w", err)
 	}

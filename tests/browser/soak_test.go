@@ -65,6 +65,9 @@ func TestConsole_NothingGrowsWhileItIsLookedAt(t *testing.T) {
 		}
 		time.Sleep(length / 18)
 	}
+	if last.goroutines == 0 { // a slow machine: no round began in the last third
+		last = w.state()
+	}
 	p.heap(&last)
 	load.Wait()
 	t.Logf("first third: %+v, last third: %+v", first, last)
@@ -284,6 +287,7 @@ func (w *weir) lookedAt(viewers int) (leave func()) {
 				r.Header.Set("X-API-Key", w.admin)
 				resp, err := client.Do(r)
 				if err != nil {
+					time.Sleep(50 * time.Millisecond) // weir may be away
 					continue
 				}
 				for lines := bufio.NewReaderSize(resp.Body, 64<<10); ; {

@@ -2,8 +2,10 @@ package deploy
 
 import (
 	"bytes"
+	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"gopkg.in/yaml.v3"
 
@@ -55,17 +58,29 @@ func made(t *testing.T, set string) (all []object) {
 	for {
 		var o object
 		err := decoder.Decode(&o)
-		if err != nil {
+		if errors.Is(err, io.EOF) {
 			break
+		}
+		if err != nil {
+			t.Fatalf("%s.golden: %v", set, err)
 		}
 		if o.Kind != "" {
 			all = append(all, o)
 		}
 	}
-	if len(all) < 20 {
-		t.Fatalf("%s has only %d objects", set, len(all))
+	if roles := count(all, "Deployment"); len(all) < 20 || roles < 5 {
+		t.Fatalf("%s has only %d objects, %d of them Deployments", set, len(all), roles)
 	}
 	return all
+}
+
+func count(all []object, kind string) (n int) {
+	for _, o := range all {
+		if o.Kind == kind {
+			n++
+		}
+	}
+	return n
 }
 
 func into[T any](t *testing.T, o object) (v T) {
@@ -102,6 +117,9 @@ func TestChart_MakesWhatTheGoldenFilesHold(t *testing.T) {
 // refused.
 func TestChart_EveryObjectIsWhatAClusterTakes(t *testing.T) {
 	schemas := filepath.Join(filepath.Dir(require.Tool(t, "chart")), "schemas")
+	mistakes := [][2]string{{"maxUnavailable: 1", "maxUnavailible: 1"}, {"readOnlyRootFilesystem: true",
+		"readOnlyRootFilesystem: yess"}, {"minReplicaCount:", "minReplicas:"}, {"podSelector:", "selector:"}}
+	tried := map[string]bool{}
 	for _, set := range sets() {
 		golden := string(read(t, "tests/deploy/chart/"+set+".golden"))
 		check := func(text string) error {
@@ -115,14 +133,19 @@ func TestChart_EveryObjectIsWhatAClusterTakes(t *testing.T) {
 		if err := check(golden); err != nil {
 			t.Errorf("%s: %v", set, err)
 		}
-		for _, wrong := range [][2]string{{"maxUnavailable: 1", "maxUnavailible: 1"}, {"readOnlyRootFilesystem: true",
-			"readOnlyRootFilesystem: yess"}, {"minReplicaCount:", "minReplicas:"}, {"podSelector:", "selector:"}} {
+		for _, wrong := range mistakes {
 			if !strings.Contains(golden, wrong[0]) {
 				continue // not in this set
 			}
+			tried[wrong[0]] = true
 			if err := check(strings.Replace(golden, wrong[0], wrong[1], 1)); err == nil {
 				t.Errorf("%s: %s is taken", set, wrong[1])
 			}
+		}
+	}
+	for _, wrong := range mistakes {
+		if !tried[wrong[0]] {
+			t.Errorf("no set has %q: the mistake %q was not tried", wrong[0], wrong[1])
 		}
 	}
 }
@@ -234,7 +257,7 @@ func TestChart_EveryPodIsConfinedAskedAndGivenTime(t *testing.T) {
 				c.Resources.Limits["memory"] == "" {
 				t.Errorf("%s: %s has %+v", set, role, c.Resources)
 			}
-			var drain int
+			var drain time.Duration
 			for _, v := range c.Env {
 				if regexp.MustCompile(`PASSWORD$|SECRET`).MatchString(v.Name) {
 					t.Errorf("%s: %s has %s in its environment", set, role, v.Name)
@@ -243,11 +266,15 @@ func TestChart_EveryPodIsConfinedAskedAndGivenTime(t *testing.T) {
 					t.Errorf("%s: %s is given %s, which docs/configuration.md does not know", set, role, v.Name)
 				}
 				if v.Name == "WEIR_DRAIN" {
-					_, _ = fmt.Sscanf(v.Value, "%ds", &drain) // a failure leaves 0, which is refused below
+					var err error
+					if drain, err = time.ParseDuration(v.Value); err != nil {
+						t.Errorf("%s: %s: %v", set, role, err)
+					}
 				}
 			}
-			if drain < 1 || pod.Grace < drain+30 { // 30 s: the engine's shutdown_timeout
-				t.Errorf("%s: %s has %d s, and goes on for %d s after SIGTERM", set, role, pod.Grace, drain)
+			grace := time.Duration(pod.Grace) * time.Second
+			if drain < time.Second || grace < drain+30*time.Second { // 30 s: the engine's shutdown_timeout
+				t.Errorf("%s: %s has %s, and goes on for %s after SIGTERM", set, role, grace, drain)
 			}
 		}
 	}

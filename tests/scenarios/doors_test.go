@@ -2,6 +2,7 @@ package scenarios
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io/fs"
 	"os"
@@ -139,6 +140,8 @@ func TestBroker_LetsInWhoKnowsThePasswordOnly(t *testing.T) {
 	s := newSystem(t)
 	s.start()
 	s.ready()
+	s.createKey()
+	s.post(oneEvent("pump-1")) // there is something to read
 	intruder, err := kgo.NewClient(kgo.SeedBrokers(s.addresses[3]), kgo.RetryTimeout(time.Second), kgo.RecordRetries(0))
 	if err != nil {
 		t.Fatal(err)
@@ -147,6 +150,12 @@ func TestBroker_LetsInWhoKnowsThePasswordOnly(t *testing.T) {
 	if err := intruder.ProduceSync(t.Context(), &kgo.Record{Topic: "raw-events",
 		Value: []byte("{}")}).FirstErr(); err == nil {
 		t.Error("an event got in past the gate")
+	}
+	intruder.AddConsumeTopics("raw-events")
+	reading, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if fetched := intruder.PollFetches(reading); fetched.NumRecords() > 0 || fetched.Err() == nil {
+		t.Errorf("the log was read without the password: %d records, %v", fetched.NumRecords(), fetched.Err())
 	}
 
 	profile, err := os.ReadFile(repo("configs/standalone.env"))

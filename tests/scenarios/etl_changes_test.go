@@ -1,7 +1,6 @@
 package scenarios
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
 	"fmt"
@@ -143,7 +142,7 @@ func tortureChanges(t *testing.T, c changing) {
 	for range kills {
 		cmd := exec.Command(s.bin, "etl", "run", "changes.json")
 		cmd.Dir = s.dir
-		var said bytes.Buffer
+		var said output
 		cmd.Stderr = &said
 		before := manifests()
 		if err := cmd.Start(); err != nil {

@@ -43,7 +43,7 @@ func TestETL_NoCrashShowsAHostilePassword(t *testing.T) {
 	s.write("store.json", fmt.Sprintf(`{"name": "store", "source": {"type": "csv", "path": "in.csv",
 		"columns": [{"name": "id", "type": "int64"}]}, "sinks": [{"format": "csv", "object": "x",
 		"url": "s3://bucket?endpoint=%s&region=us-east-1&use_path_style=true"}]}`, store.URL))
-	start := func(name string, said *bytes.Buffer) *exec.Cmd {
+	start := func(name string, said *output) *exec.Cmd {
 		t.Helper()
 		cmd := exec.Command(s.bin, "etl", "run", "--take-over", name, "--state",
 			filepath.Join(s.dir, fmt.Sprintf("state-%x", password)+name))
@@ -57,7 +57,7 @@ func TestETL_NoCrashShowsAHostilePassword(t *testing.T) {
 	var refusals sync.WaitGroup // each run retries for a while before it gives up
 	for _, password = range vaulted.Hostile() {
 		set(password)
-		var crash, refused bytes.Buffer
+		var crash, refused output
 		secret, stored := password, start("store.json", &refused)
 		refusals.Go(func() {
 			if err := stored.Wait(); err == nil || !strings.Contains(refused.String(), "of another key") ||

@@ -206,7 +206,7 @@ func TestETL_TortureOfAStreamBringsEachRecordOnce(t *testing.T) {
 		produce(60)
 		cmd := exec.Command(s.bin, "etl", "run", "stream.json")
 		cmd.Dir = s.dir
-		var said bytes.Buffer
+		var said output
 		cmd.Stderr = &said
 		before := manifests()
 		if err := cmd.Start(); err != nil {

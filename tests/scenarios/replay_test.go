@@ -134,6 +134,9 @@ func undone(ctx context.Context, admin *kadm.Client) (left int64, err error) {
 		"weir-dead-letter": {"dead-letter"},
 	} {
 		ends, err := admin.ListEndOffsets(ctx, topics...)
+		if err == nil {
+			err = ends.Error()
+		}
 		if err != nil {
 			return 0, err
 		}

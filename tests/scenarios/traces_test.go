@@ -218,9 +218,12 @@ func TestTraces_AStuckCollectorBlocksNothing(t *testing.T) {
 	s.ready()
 	s.createKey()
 	lost := func() bool { return s.metric(`weir_trace_spans_total`) > 0 }
-	for !lost() { // each request has at least ten spans, and 4,096 may wait
+	for deadline := time.Now().Add(5 * time.Minute); !lost(); { // each request has at least ten spans, and 4,096 may wait
 		_, wait := s.fleet("--devices", "100", "--rate", "500", "--duration", "2s", "--batch", "1")
 		wait()
+		if time.Now().After(deadline) {
+			t.Fatal("no span is counted as lost, although the collector takes none")
+		}
 	}
 	s.reconcile()
 	s.stop()

@@ -167,8 +167,11 @@ func (c *cluster) progress() {
 	admin := c.admin()
 	const topic = "raw-events"
 	start, err := admin.ListEndOffsets(c.t.Context(), topic)
-	if err != nil {
-		c.t.Fatal(err)
+	if err == nil {
+		err = start.Error()
+	}
+	if err != nil || len(start[topic]) == 0 {
+		c.t.Fatalf("reading the ends of %d partitions: %v", len(start[topic]), err)
 	}
 	c.sys.until("nothing comes in some partition, or some group does not commit it", func() bool {
 		lags, err := admin.Lag(c.t.Context(), readers()...)

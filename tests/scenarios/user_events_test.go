@@ -158,7 +158,7 @@ func (s *system) behind(group, topic string) {
 		ctx, cancel := context.WithTimeout(s.t.Context(), 10*time.Second)
 		defer cancel()
 		ends, err := admin.ListEndOffsets(ctx, topic)
-		if err != nil {
+		if err != nil || ends.Error() != nil {
 			return false
 		}
 		committed, err := admin.FetchOffsets(ctx, group)
