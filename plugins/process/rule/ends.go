@@ -27,13 +27,15 @@ type endsOf struct {
 	p   *partition
 	op  *operator
 	all []ending
+
+	next []endAt // by ending, the next one with the same hash in the index
 }
 
-// ending is a window of a key.
+// ending is a window of a key. A query makes one for every key that a rule has, without looking at the name, which is
+// elsewhere in memory.
 type ending struct {
-	name       string // of the key; "": the window is dropped
+	name       *string // of the key; nil: the window is dropped
 	start, end int64
-	next       endAt // the next ending with the same hash in the index
 }
 
 // endAt is the place of an ending: Ends.of[of].all[i-1]. i is 0 for none.
@@ -72,10 +74,10 @@ func (e *Ends) look(place uint64, id string) (drop func(), is bool) {
 	for at := e.at[place]; at.i > 0; {
 		of := &e.of[at.of]
 		one := &of.all[at.i-1]
-		if one.name != "" && of.idOf(one) == id {
-			return func() { one.name = ""; e.open-- }, true
+		if one.name != nil && of.idOf(one) == id {
+			return func() { one.name = nil; e.open-- }, true
 		}
-		at = one.next
+		at = of.next[at.i-1]
 	}
 	return nil, false
 }
@@ -89,27 +91,28 @@ func (e *Ends) take(p *partition, op *operator, all []ending) {
 		}
 	}
 	if len(kept) > 0 {
-		e.of = append(e.of, endsOf{p, op, kept})
+		e.of = append(e.of, endsOf{p: p, op: op, all: kept})
 		e.open += len(kept)
 	}
 }
 
 // made adds a window whose result had to be made.
 func (e *Ends) made(r Result) {
-	e.take(nil, nil, []ending{{name: r.ID, end: r.End}})
+	e.take(nil, nil, []ending{{name: &r.ID, end: r.End}})
 }
 
 func (e *Ends) index() {
 	e.at = make(map[uint64]endAt, e.open)
 	for i := range e.of {
 		of := &e.of[i]
+		of.next = make([]endAt, len(of.all))
 		for j := range of.all {
 			one := &of.all[j]
-			place := xxhash.Sum64String(one.name)
+			place := xxhash.Sum64String(*one.name)
 			if of.p != nil {
-				place = placeOf(rawjson.Bytes(one.name), one.start)
+				place = placeOf(rawjson.Bytes(*one.name), one.start)
 			}
-			one.next = e.at[place]
+			of.next[j] = e.at[place]
 			e.at[place] = endAt{int32(i), int32(j + 1)}
 		}
 	}
@@ -124,13 +127,13 @@ func placeOf(name []byte, start int64) uint64 {
 // idOf returns the id of a window.
 func (of *endsOf) idOf(one *ending) string {
 	if of.p == nil {
-		return one.name
+		return *one.name
 	}
 	w := window{id: one.start}
 	if of.op.window.grid != nil {
 		w.id = one.end
 	}
-	return of.p.idOf(of.op, &keyState{name: one.name}, w)
+	return of.p.idOf(of.op, &keyState{name: *one.name}, w)
 }
 
 // windowOf reads the start of a result's window, and the name of its key, as keyState has it, into e.name. A retracted

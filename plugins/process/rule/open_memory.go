@@ -139,9 +139,12 @@ func (p *partition) tellAsked(ask asking) {
 		if p.bare {
 			p.ends = make([]ending, 0, op.fleets[ask.fleet])
 		}
-		for name, k := range op.keys {
-			switch fleet, _, _ := strings.Cut(name, "\x00"); {
-			case fleet != ask.fleet:
+		keys := op.keysOf(ask.fleet)
+		if p.bare && op.window.gap > 0 && !op.beside && len(op.turns) == 0 {
+			keys = p.endSessions(op, keys)
+		}
+		for _, k := range keys {
+			switch {
 			case p.bare && k.form.having == nil: // collecting ends does not change the key
 				p.tellOpen(op, k)
 			default:
@@ -154,4 +157,37 @@ func (p *partition) tellAsked(ask asking) {
 		p.endsTo(ask, op)
 	}
 	p.out, p.bare = out, bare
+}
+
+// Looking at a key costs misses of the CPU cache, and little else. They overlap where a loop does nothing but that, so
+// that the loops of keysOf and endSessions are short.
+
+// keysOf returns the keys of a fleet.
+func (op *operator) keysOf(fleet string) []*keyState {
+	keys, prefix := make([]*keyState, 0, op.fleets[fleet]), fleet+"\x00"
+	alone := int(op.fleets[fleet]) == len(op.keys) // then no name has to be looked at
+	for name, k := range op.keys {
+		if alone || strings.HasPrefix(name, prefix) {
+			keys = append(keys, k)
+		}
+	}
+	return keys
+}
+
+// endSessions collects the ends of open sessions as tellOpen does, of a rule that emits all of its windows. It returns
+// the keys that have a having, of which results have to be made, in the place of keys.
+func (p *partition) endSessions(op *operator, keys []*keyState) (others []*keyState) {
+	others = keys[:0]
+	for _, k := range keys {
+		if k.form.having != nil {
+			others = append(others, k)
+			continue
+		}
+		for i, last := range k.more {
+			if end := last + op.window.gap; end >= p.time {
+				p.ends = append(p.ends, ending{name: &k.name, start: k.panes[i].start, end: end})
+			}
+		}
+	}
+	return others
 }

@@ -32,12 +32,17 @@ rules:
     key: [device_id]
     window: { type: session, gap: 10s, allowed_lateness: 20s }
     select: { n: count(), last: last(this.metrics.v) }
+  - name: stays
+    key: [device_id]
+    window: { type: session, gap: 15s, allowed_lateness: 20s }
+    select: { n: count(), most: max(this.metrics.v) }
+    having: this.n > 2
 `
 
 // askedOf are all that some rules have open of a fleet, and what is counted of each.
 func askedOf(t *testing.T, open *Openings, fleet string) (all []string) {
 	t.Helper()
-	rules := []string{"kinds", "slides", "visits"}
+	rules := []string{"kinds", "slides", "visits", "stays"}
 	results, err := open.Of(t.Context(), fleet, rules...)
 	if err != nil {
 		t.Fatal(err)

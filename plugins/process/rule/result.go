@@ -52,7 +52,7 @@ type window struct {
 func (p *partition) result(op *operator, k *keyState, w window, of *pane) {
 	if p.bare && k.form.having == nil {
 		if p.owned(op, k, w) {
-			p.ends = append(p.ends, ending{name: k.name, start: w.start, end: w.end})
+			p.ends = append(p.ends, ending{name: &k.name, start: w.start, end: w.end})
 		}
 		return
 	}
