@@ -10,12 +10,17 @@ import (
 // Answer writes a JSON response that must not be cached. It does not escape HTML characters. When body cannot be
 // encoded it answers 500.
 func Answer(w http.ResponseWriter, status int, body any) {
-	raw, err := encode(body)
+	raw, err := Encode(body)
 	if err != nil { // our own value cannot be JSON, such as an infinite number
 		Cause(w, err)
 		Write(w, Problem{Type: "internal", Status: http.StatusInternalServerError, Title: "Internal error"})
 		return
 	}
+	Encoded(w, status, raw)
+}
+
+// Encoded answers with what Encode returned.
+func Encoded(w http.ResponseWriter, status int, raw []byte) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Content-Length", strconv.Itoa(len(raw)))
@@ -29,8 +34,8 @@ func Document(w http.ResponseWriter, raw []byte) {
 	_, _ = w.Write(raw) // an error means that the client is gone
 }
 
-// encode returns a body as one line of JSON with its line feed.
-func encode(body any) ([]byte, error) {
+// Encode returns a body as one line of JSON with its line feed.
+func Encode(body any) ([]byte, error) {
 	raw, err := text.JSON(body)
 	return append(raw, '\n'), err
 }

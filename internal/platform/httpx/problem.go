@@ -37,7 +37,7 @@ func (p Problem) JSON() []byte {
 	if p.Detail != "" {
 		body["detail"] = p.Detail
 	}
-	raw, err := encode(body)
+	raw, err := Encode(body)
 	if err != nil { // an extension member of ours that cannot be encoded
 		raw = []byte(`{"type":"about:blank","status":500}`)
 	}

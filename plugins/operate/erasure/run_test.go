@@ -154,9 +154,20 @@ func (w *world) get(id string) *Erasure {
 	return e
 }
 
+// quiet fails unless no erasure is under way, or one is, and returns the mark.
+func (w *world) quiet(want bool) string {
+	w.Helper()
+	mark, quiet, err := w.store.Quiet(w.Context())
+	if err != nil || quiet != want {
+		w.Fatal("no erasure is under way:", quiet, err)
+	}
+	return mark
+}
+
 func anErasure(t *testing.T, url string) {
 	w := newWorld(t, url)
 	w.recount = 4
+	before := w.quiet(true)
 	id := w.ask(Spec{Fleet: "acme", Device: "pump-1", Reason: "pump-1 asked"}).ID
 	r := w.runner("a")
 	asked := w.now
@@ -173,12 +184,16 @@ func anErasure(t *testing.T, url string) {
 	if w.things["slow"] != 2 {
 		t.Fatal("the second pass came too early")
 	}
+	w.quiet(false)
 	w.now = w.now.Add(2 * time.Second)
 	w.carry(r)
 	e = w.get(id)
 	if e.State != Done || e.Erased["quick"] != 3 || e.Erased["slow"] != 7 || e.Recounted != 4 || w.things["slow"] != 0 ||
 		!slices.Equal(e.Remains, []string{"sums that had 0"}) {
 		t.Fatalf("%+v", e)
+	}
+	if after := w.quiet(true); after == before || w.quiet(true) != after {
+		t.Fatalf("the mark before was %s, after it is %s", before, after)
 	}
 	raw, err := json.Marshal(e)
 	if err != nil || strings.Contains(string(raw), "pump-1") || e.Subject != tombstone.Subject("acme", "pump-1") ||

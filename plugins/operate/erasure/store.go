@@ -85,6 +85,17 @@ func scan(row sqldb.Row) (*Erasure, error) {
 	return &e, nil
 }
 
+// Quiet tells whether no erasure is under way. Then mark stays the same until one is created: what was read under a mark
+// has nothing that an erasure with a receipt has erased, as long as Quiet returns that mark.
+func (s *Store) Quiet(ctx context.Context) (mark string, quiet bool, err error) {
+	var all, newest, open int64
+	if err = s.db.QueryRowContext(ctx, `SELECT count(*), coalesce(max(created_at), 0),
+		count(CASE WHEN phase <> 'ended' THEN 1 END) FROM erasure`).Scan(&all, &newest, &open); err != nil {
+		return "", false, fmt.Errorf("asking for erasures: %w", err)
+	}
+	return fmt.Sprint(all, newest), open == 0, nil
+}
+
 // Get returns an erasure.
 func (s *Store) Get(ctx context.Context, id string) (*Erasure, error) {
 	e, err := scan(s.db.QueryRowContext(ctx, `SELECT `+columns+` FROM erasure WHERE id = $1`, id))

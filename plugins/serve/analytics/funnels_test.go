@@ -125,7 +125,7 @@ func TestFunnel_AnswersSayWhatTheyAreOf(t *testing.T) {
 	w := countHistory(t, r, shoppers(r, 300, 90), 5*time.Second, 500)
 	now := w.history[0].at.Truncate(time.Hour).Add(28*time.Hour + 7*time.Minute)
 	handler := (&apikey.Authenticator{Keys: shopKey{}}).Require(apikey.Route{Scope: apikey.Query},
-		Handler(w.source, func() time.Time { return now }))
+		Handler(w.source, func() time.Time { return now }, nil))
 	ask := func(query string) (status int, f funnel, body string) {
 		req := httptest.NewRequest("GET", "/v1/analytics/funnels/"+query, nil)
 		rec := httptest.NewRecorder()

@@ -10,6 +10,7 @@ import (
 
 	"weir/internal/control/apikey"
 	"weir/internal/platform/httpx"
+	"weir/internal/platform/live"
 	"weir/plugins/process/rule"
 )
 
@@ -21,8 +22,11 @@ const (
 
 // Handler answers GET /v1/analytics/…, for the fleet that apikey.Authenticator put
 // into the request; openapi.json describes it. The clock is time.Now but in tests.
-func Handler(source *Source, clock func() time.Time) http.Handler {
-	h := &handler{source, clock}
+// Equal questions of a fleet share an answer for a second while there is no erasure
+// under way; without erasures, none do.
+func Handler(source *Source, clock func() time.Time, erasures Erasures) http.Handler {
+	h := &handler{source: source, clock: clock, erasures: erasures, shared: live.Shared{Keep: keepAnswers,
+		Most: mostAnswers}}
 	mux := http.NewServeMux()
 	for path, answer := range map[string]func(context.Context, *query) (any, error){
 		"events": h.events, "users": h.users, "revenue": h.revenue, "sessions": h.sessions, "funnels/{name}": h.funnel,
@@ -33,15 +37,29 @@ func Handler(source *Source, clock func() time.Time) http.Handler {
 	return mux
 }
 
+const (
+	keepAnswers = time.Second
+	mostAnswers = 16 << 20
+)
+
+// Erasures tells whether none is under way, and marks what was read meanwhile, as
+// erasure.Store does.
+type Erasures interface {
+	Quiet(ctx context.Context) (mark string, quiet bool, err error)
+}
+
 type handler struct {
-	source *Source
-	clock  func() time.Time
+	source   *Source
+	clock    func() time.Time
+	erasures Erasures
+	shared   live.Shared
 }
 
 // query is a request, as it was read.
 type query struct {
 	ask
 	name, model string
+	asked       string // the request: equal ones have equal answers
 	limit       int
 	hash        uint32
 	after       string // the last row of the page before
@@ -62,7 +80,13 @@ func (h *handler) answering(kind string, answer func(context.Context, *query) (a
 		}
 		ctx, cancel := context.WithTimeout(r.Context(), queryTimeout)
 		defer cancel()
-		body, err := answer(ctx, q)
+		raw, err := h.share(ctx, q, func(ctx context.Context) ([]byte, error) {
+			body, err := answer(ctx, q)
+			if err != nil {
+				return nil, err
+			}
+			return httpx.Encode(body)
+		})
 		switch {
 		case errors.Is(err, errTooMuch), errors.Is(err, errModel):
 			httpx.Write(w, *httpx.Bad("from", "%s", err))
@@ -73,9 +97,26 @@ func (h *handler) answering(kind string, answer func(context.Context, *query) (a
 		case err != nil:
 			httpx.Unavailable(w, "the store of rules", err)
 		default:
-			httpx.Answer(w, http.StatusOK, body)
+			httpx.Encoded(w, http.StatusOK, raw)
 		}
 	}
+}
+
+// share answers a question, or returns what an equal one was answered since a second
+// ago. Nobody is shown what an erasure has erased: while one is under way nothing is
+// shared, and after it nothing of before.
+func (h *handler) share(ctx context.Context, q *query, answer func(context.Context) ([]byte, error)) ([]byte, error) {
+	if h.erasures == nil {
+		return answer(ctx)
+	}
+	mark, quiet, err := h.erasures.Quiet(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if !quiet {
+		return answer(ctx)
+	}
+	return h.shared.Get(ctx, mark+"\x00"+q.asked, answer)
 }
 
 // read reads a request of a kind. A range without an end ends now, and begins an
@@ -93,6 +134,7 @@ func (h *handler) read(r *http.Request, kind string) (*query, *httpx.Problem) {
 	if q.fleet = apikey.FleetFrom(r.Context()); q.fleet == "" {
 		return nil, httpx.NoFleet()
 	}
+	q.asked = strings.Join([]string{q.fleet, kind, q.name, v.Encode()}, "\x00")
 	if q.only = v.Get("type"); kind != "events" {
 		q.only = v.Get("currency")
 	}

@@ -150,8 +150,12 @@ func (in *input) mount(ctx context.Context) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	erased, err := erasure.OpenStore(ctx, control)
+	if err != nil {
+		return nil, err
+	}
 	rooms := map[string]http.Handler{
-		"/v1/analytics/":    analytics.Handler(sums, time.Now),
+		"/v1/analytics/":    analytics.Handler(sums, time.Now, erased),
 		"/v1/topology":      overview.TopologyHandler(glance),
 		"/v1/live":          in.live,
 		"/v1/rollups":       group.Expanding(groups, rollup.Handler(rollups, time.Now)),
