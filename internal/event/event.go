@@ -75,6 +75,14 @@ func Parse(raw []byte, e *Event) error {
 	return e.complete(p.metrics)
 }
 
+// Release lets go of the bytes that e was parsed from. It keeps the memory of e's slices for the next Parse: what they
+// held of events before would keep the whole fetches alive that these came in.
+func (e *Event) Release() {
+	clear(e.Metrics[:cap(e.Metrics)])
+	clear(e.Extra[:cap(e.Extra)])
+	*e = Event{Metrics: e.Metrics[:0], Extra: e.Extra[:0]}
+}
+
 func (e *Event) complete(metrics bool) error {
 	if e.ID != "" && e.Device != "" && e.Firmware != "" && e.TimeText != "" && metrics {
 		return nil

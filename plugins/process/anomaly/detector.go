@@ -55,8 +55,8 @@ func (d *detector) mark(ctx context.Context, batch service.MessageBatch) error {
 	}
 	items := d.read(batch, *pooled)
 	defer func() {
-		for i := range items { // keep the memory of readings, and release the messages
-			items[i] = item{event: event.Event{Metrics: items[i].event.Metrics[:0]}}
+		for i := range items {
+			items[i].release()
 		}
 		*pooled = items[:0]
 		d.pool.Put(pooled)
@@ -113,11 +113,14 @@ func (d *detector) read(batch service.MessageBatch, items []item) []item {
 		items = items[:len(items)+1]
 		it := &items[len(items)-1]
 		*it = item{msg: msg, record: record, where: where, home: home, epoch: epoch,
-			event: event.Event{Metrics: it.event.Metrics}}
-		if !it.parse(replay) {
-			items = items[:len(items)-1]
-		} else if erased.Holds(it.key.fleet, it.key.device, it.took) {
+			event: event.Event{Metrics: it.event.Metrics, Extra: it.event.Extra}}
+		left := !it.parse(replay)
+		if !left && erased.Holds(it.key.fleet, it.key.device, it.took) {
 			skipped["erased"]++
+			left = true
+		}
+		if left {
+			it.release()
 			items = items[:len(items)-1]
 		}
 	}
@@ -125,6 +128,12 @@ func (d *detector) read(batch service.MessageBatch, items []item) []item {
 		d.meters.skipped.Incr(n, reason)
 	}
 	return items
+}
+
+// release lets go of the message and its bytes, and keeps the memory of readings.
+func (it *item) release() {
+	it.event.Release()
+	*it = item{event: it.event}
 }
 
 func (it *item) parse(replay bool) bool {

@@ -29,7 +29,10 @@ var errNotFromLog = errors.New("claiming an event: the message has no kafka_topi
 // alone what has failed before.
 func (p *processor) read(batch service.MessageBatch) []delivery {
 	e := p.events.Get().(*event.Event)
-	defer p.events.Put(e)
+	defer func() {
+		e.Release()
+		p.events.Put(e)
+	}()
 	found := make([]delivery, 0, len(batch))
 	for _, msg := range batch {
 		if msg.GetError() != nil {

@@ -35,6 +35,13 @@ func (n *note) begin(bytes int) {
 	}
 }
 
+// release lets go of the windows' texts.
+func (n *note) release() {
+	for i := range n.entries[:1<<n.level] {
+		n.entries[i].release()
+	}
+}
+
 // of returns the entry for a device.
 func (n *note) of(k Key) *entryWriter {
 	return &n.entries[nodeAt(k.Fleet, k.Device, n.level)-1<<n.level]

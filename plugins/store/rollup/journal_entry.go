@@ -41,6 +41,13 @@ func (w *entryWriter) begin() {
 	clear(w.index)
 }
 
+// release lets go of the texts of the windows, which lie in the batch's memory.
+func (w *entryWriter) release() {
+	clear(w.names)
+	clear(w.index)
+	w.fleet, w.names, w.last = "", w.names[:0], w.last[:0]
+}
+
 func (w *entryWriter) empty() bool { return len(w.body) == 1 }
 
 // window begins the events of a window.

@@ -176,6 +176,7 @@ func (s *Store) addOnce(ctx context.Context, windows []*Window, now time.Time, e
 		var note *note
 		if s.journals && s.limits.WriteEvery > 0 {
 			note = s.noteOf(windows, now)
+			defer note.release()
 		}
 		s.now, s.added = now, s.clock()
 		fresh := len(s.unwritten)
