@@ -90,6 +90,12 @@ func (r *Reader) Fields(raw []byte) rawjson.Field {
 	return r.fields
 }
 
+// Release lets go of the document: nothing can be evaluated before the next one.
+func (r *Reader) Release() {
+	clear(r.slots)
+	r.raw, r.tree, r.asked, r.set = nil, nil, false, false
+}
+
 // Set fills the slots with values, in the order of the layout's paths, without a document: the next evaluation sees a
 // document with these values.
 func (r *Reader) Set(values []Value) {

@@ -85,9 +85,7 @@ func (o *output) writeAhead(ctx context.Context, seq int64, changed []*held, rec
 	told := false
 	for _, h := range changed {
 		h.ahead.Store(true)
-		for _, r := range records[place{h.topic, h.number}] {
-			o.apply(h, h.topic, r, o.buried)
-		}
+		o.applyAll(h, h.topic, records[place{h.topic, h.number}], o.buried)
 		h.arrived = time.Now()
 	}
 	for _, h := range changed {

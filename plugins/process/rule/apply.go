@@ -126,9 +126,7 @@ func (o *output) writePrepared(ctx context.Context, set *Set, seq int64, prepare
 				return nil, err
 			}
 			for _, topic := range topicsOf(at.topic) {
-				for _, r := range records[place{topic, at.number}] {
-					o.apply(h, topic, r, erased)
-				}
+				o.applyAll(h, topic, records[place{topic, at.number}], erased)
 			}
 			h.arrived, h.joined = time.Now(), len(places) > len(records)
 			changed = append(changed, h)
@@ -402,6 +400,18 @@ func (o *output) comes(h *held, topic string, offset int64) bool {
 	}
 	h.upcoming = offset + 1
 	return true
+}
+
+// applyAll applies records of a topic, and lets go of them: what is kept of them is a copy.
+func (o *output) applyAll(h *held, topic string, records []incoming, erased *tombstone.Set) {
+	for _, r := range records {
+		o.apply(h, topic, r, erased)
+	}
+	o.parsed.Release()
+	o.taken = record{}
+	for _, p := range h.all() {
+		p.release()
+	}
 }
 
 // apply counts one record of a topic, and evaluates the rules on it if it is an event for them.

@@ -220,6 +220,18 @@ func (p *partition) read(raw []byte, e *event.Event) error {
 	return p.reader.Read(raw)
 }
 
+// release lets go of the event that the reader holds.
+func (p *partition) release() {
+	p.reader.Release()
+	clear(p.args[:cap(p.args)])
+	clear(p.values[:cap(p.values)])
+	for _, op := range p.ops {
+		if op.looking != nil {
+			op.looking.Release()
+		}
+	}
+}
+
 // take evaluates the rules on the event that the reader holds. It returns false when every rule filtered it out:
 // then only the watermark may have moved.
 func (p *partition) take(e *record) (counted bool) {
