@@ -52,10 +52,10 @@ func (c *cache) drop(e *entry) {
 
 const (
 	// sweepEvery is how often, in seconds, trim looks for rows that are no longer needed.
-	sweepEvery = 10
+	sweepEvery = 3
 	// coldAfter is how long, in seconds, a row is kept after the end of its minute, or after
 	// its last event if that came later. A batch that needs it after that reads it again.
-	coldAfter = 20
+	coldAfter = 5
 )
 
 // trim drops the rows that are no longer needed, and then, while there are more than size,
