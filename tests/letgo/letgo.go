@@ -1,5 +1,6 @@
-// Package letgo finds out whether a component lets go of what was read of the log. All records of a fetch lie in one
-// piece of memory, of up to a megabyte a partition: a text that was cut out of one of them, and is kept, keeps all of it.
+// Package letgo finds out whether a component lets go of what was read of the log. All records
+// of a fetch lie in one piece of memory, of up to a megabyte a partition: a text that was cut out
+// of one of them, and is kept, keeps all of it.
 package letgo
 
 import (

@@ -32,9 +32,9 @@ func TestShared_EqualQuestionsShareAnAnswer(t *testing.T) {
 		all.Wait()
 		want("b", "2")
 		want("a", "1")
-		time.Sleep(200*time.Millisecond - 1)
+		time.Sleep(200*time.Millisecond - time.Nanosecond)
 		want("a", "1") // a second less a nanosecond after it was begun
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		want("a", "3")
 		time.Sleep(2 * time.Second)
 		if len(s.known) > 0 || s.bytes != 0 {

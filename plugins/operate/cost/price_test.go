@@ -25,7 +25,7 @@ func TestPrices_EachFaultIsNamed(t *testing.T) {
 		list("disk: {price: 1, per: GB-month, source: s, date: yesterday}"):         "prices.disk.date: expected",
 		list("disk: {price: 1, per: GB-month, source: s, date: 2026, note: y}"):     "field note not found",
 		list("disk: {per: GB-month}", "object: {price: 1, per: GB-month, date: y}"): "prices.object.source",
-		list("disk: {per: GB-month}") + "---\nname: y\n":                            "one document",
+		list("disk: {per: GB-month}") + "---\nname: y\n":                            "second YAML document",
 	} {
 		if _, err := ParsePrices([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, expected %q", text, err, want)

@@ -85,8 +85,9 @@ func scan(row sqldb.Row) (*Erasure, error) {
 	return &e, nil
 }
 
-// Quiet tells whether no erasure is under way. Then mark stays the same until one is created: what was read under a mark
-// has nothing that an erasure with a receipt has erased, as long as Quiet returns that mark.
+// Quiet tells whether no erasure is under way. Then mark stays the same until one is created:
+// what was read under a mark has nothing that an erasure with a receipt has erased, as long as
+// Quiet returns that mark.
 func (s *Store) Quiet(ctx context.Context) (mark string, quiet bool, err error) {
 	var all, newest, open int64
 	if err = s.db.QueryRowContext(ctx, `SELECT count(*), coalesce(max(created_at), 0),

@@ -68,7 +68,8 @@ func TestRuleSet_EpochsStayAsTheyWereStored(t *testing.T) {
       n: count()
 `
 	commented := strings.NewReplacer("    select:\n", "    # before\n    select: # of all\n      # first\n",
-		"      n: count()\n", "      n: count() # how many\n      # after\n", "define:\n", "define: # what\n        # they are\n",
+		"      n: count()\n", "      n: count() # how many\n      # after\n", "define:\n",
+		"define: # what\n        # they are\n",
 		"cpu_temp > 3\n        B", "cpu_temp > 3 # warm\n\n        # hot\n        B").Replace(text)
 	for _, text := range []string{text, commented} {
 		set, err := Parse([]byte(text))

@@ -26,9 +26,10 @@ const tailMost = 16
 // some seconds.
 const tailAgain = time.Minute
 
-// readTo reports whether no committed event lies between an offset and the end of a partition. They need not be
-// equal: after the events of a transaction comes its marker, which is not an event. A tail that was not read is taken to
-// have events, and noted in a; readTail reads it. The caller holds mu.
+// readTo reports whether no committed event lies between an offset and the end of a partition.
+// They need not be equal: after the events of a transaction comes its marker, which is not an
+// event. A tail that was not read is taken to have events, and noted in a; readTail reads it. The
+// caller holds mu.
 func (o *output) readTo(a *answers, at kafka.Partition, next int64) bool {
 	end, known := a.ends[at]
 	if !known || next < 0 || next > end || end-next > tailMost {

@@ -81,7 +81,8 @@ func NewLaterCheck(events *lake.Store) *LaterCheck {
 
 // Run reads the objects that no earlier run has read, then those with rows that differ or
 // are unknown, and returns the sums over all objects. After it has decoded `most` rows of
-// events it begins no further object; 0 is no bound, and leaves no row unknown. It returns nil when there are no later facts.
+// events it begins no further object; 0 is no bound, and leaves no row unknown. It returns nil
+// when there are no later facts.
 func (c *LaterCheck) Run(ctx context.Context, most int64) (*LaterSums, error) {
 	objects, err := c.events.Below(LaterFolder).Objects(ctx, lake.Select{})
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 // Bounds of one run.
 const (
 	pairRows  = 2000                   // rows that are compared with their events together
-	dayRows   = 1_000_000              // rows decoded at most, in a bounded run, to find out whether a day is past its retention
+	dayRows   = 1_000_000              // rows decoded at most, in a bounded run, to find out whether a day has expired
 	pairAgain = 500 * time.Millisecond // pause before events that were not found are looked for again
 )
 
