@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -14,7 +13,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"weir/plugins/operate/erasure"
-	"weir/plugins/process/rule"
 )
 
 // eraseCommand is `weir erase`: it erases a device, a person or a fleet.
@@ -152,26 +150,6 @@ func countLines(e *erasure.Erasure) string {
 	return b.String()
 }
 
-// sumsLine says how far sums of all devices are made anew.
-func sumsLine(s *rule.Sums) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "  %d sums of all devices were made anew", s.Made)
-	for _, why := range slices.Sorted(maps.Keys(s.Kept)) {
-		fmt.Fprintf(&b, ", %d kept: %s", s.Kept[why], why)
-	}
-	if left := s.Parts - s.Done; left > 0 {
-		fmt.Fprintf(&b, "; %d of %d rules' parts are left", left, s.Parts)
-		if s.Waiting > 0 {
-			fmt.Fprintf(&b, ", %d of which wait until windows are closed", s.Waiting)
-		}
-		if s.UpTo != nil {
-			fmt.Fprintf(&b, ", done up to %s", s.UpTo.Format(time.RFC3339))
-		}
-		b.WriteString(": look with --watch")
-	}
-	return b.String() + "\n"
-}
-
 // printErasure prints the receipt.
 func printErasure(c *cli.Context, e *erasure.Erasure) error {
 	if c.Bool("json") {
@@ -208,9 +186,6 @@ func printErasure(c *cli.Context, e *erasure.Erasure) error {
 		}
 		if e.Recounted > 0 {
 			fmt.Fprintf(&b, "  %d events that came later were counted again\n", e.Recounted)
-		}
-		if e.Sums != nil {
-			b.WriteString(sumsLine(e.Sums))
 		}
 		for _, text := range e.Remains {
 			fmt.Fprintf(&b, "  stays: %s\n", text)

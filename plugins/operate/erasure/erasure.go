@@ -17,7 +17,6 @@ import (
 	"weir/internal/control/identity"
 	"weir/internal/event"
 	"weir/internal/lifecycle/tombstone"
-	"weir/plugins/process/rule"
 )
 
 // State is where an erasure is in its life.
@@ -90,10 +89,7 @@ const (
 	more   phase = "more"   // as begin: devices of a person were found that were not known before
 	settle phase = "settle" // delete what writers had begun before they knew
 	scrub  phase = "scrub"  // free the files of what is deleted
-	// summing goes on with sums of all devices when all else is done: they hold no name,
-	// and may be of months, or wait for windows to close.
-	summing phase = "summing"
-	ended   phase = "ended"
+	ended  phase = "ended"
 )
 
 // Progress is how far an erasure has come.
@@ -128,9 +124,6 @@ type Erasure struct {
 	// Erased counts what was deleted, by what it was; of a dry run, what there is.
 	Erased    map[string]int64 `json:"erased"`
 	Recounted int64            `json:"recounted_events"` // received later, and counted again into windows that had both
-	// Sums is how far sums of all devices are made anew, nil where none counted it. It goes
-	// on when the erasure is done.
-	Sums *rule.Sums `json:"sums,omitempty"`
 	// Remains says of each store in which sums stay that counted it what they are, and why
 	// they name nobody.
 	Remains []string `json:"remains,omitempty"`

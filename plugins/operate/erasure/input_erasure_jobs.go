@@ -52,7 +52,7 @@ Erasures are made with `+"`POST /v1/erasures` of the api, or `weir erase`"+`. An
 store: an erasure belongs to one of them at a time, and is taken over when that one is gone. It is done in steps, each of which may be
 done again: tombstones are buried in every store, by which writers refuse what is still on its way; what there is, is deleted; after
 `+"`settle`"+`, what writers had begun before they knew; events that came later and shared a window of rollups with erased ones are counted
-again, and sums of all devices that rules told are made anew; the files of SQLite stores are written anew. It is done within 15 minutes and a second for each 5 MB of
+again; the files of SQLite stores are written anew. It is done within 15 minutes and a second for each 5 MB of
 objects, as long as its stores answer, and never gives up.
 
 A fleet under legal hold is not erased: `+"`POST`"+` is refused, and a hold that comes while an erasure runs stops it until it is released.
@@ -222,7 +222,6 @@ func (in *input) open(ctx context.Context, r *runner) error {
 	if r.holds, err = hold.Open(ctx, control); err != nil {
 		return err
 	}
-	r.sums = &sums{control: control}
 	people, err := identity.Open(ctx, control)
 	if err != nil {
 		return err
@@ -241,17 +240,10 @@ func (in *input) open(ctx context.Context, r *runner) error {
 		if err := in.beside(ctx, r, lifecycle.NewPlaces(in.res, urls)); err != nil {
 			return err
 		}
-		other, release, err := lake.Shared(ctx, in.res, urls[lifecycle.Raw])
-		if err != nil {
-			return err
-		}
-		in.places.OnClose(release)
-		r.sums.with(other, in.upcast)
 	}
 	r.recount = func(ctx context.Context, t tombstone.Target) (int64, error) {
 		return recount.Later(ctx, raw, rollups, in.upcast, t)
 	}
-	r.sums.with(raw, in.upcast)
 	r.tables, err = in.list.Databases(ctx, in.places)
 	return err
 }
@@ -292,13 +284,12 @@ func (in *input) work(ctx context.Context, r *runner) {
 			pause(ctx, in.poll)
 			continue
 		}
-		before := e.State
 		if err := r.carry(ctx, e); err != nil && ctx.Err() == nil {
 			in.res.Logger().Warnf("erasure %s was let go: %v", e.ID, err)
 			continue
 		}
 		switch {
-		case e.State.Ended() && !before.Ended():
+		case e.phase == ended:
 			in.count.Incr(1, string(e.State))
 			in.res.Logger().Infof("erasure %s has ended: %s", e.ID, e.State)
 			select {

@@ -40,7 +40,6 @@ type runner struct {
 	stores  []named
 	tables  map[*sqldb.DB][]string // that rows are deleted from
 	recount func(context.Context, tombstone.Target) (events int64, err error)
-	sums    *sums // nil: nothing is made anew
 	owner   string
 	settle  time.Duration
 	log     time.Duration // the longest retention of the log's topics
@@ -74,10 +73,7 @@ func (r *runner) carry(ctx context.Context, e *Erasure) error {
 	case errors.As(err, &hold):
 		e.State, e.Error, next = Held, hold.text, r.now().Add(holdAgain)
 	case err != nil && ctx.Err() == nil:
-		e.Error, next = "tried again after: "+err.Error(), r.now().Add(tryAgain)
-		if !e.State.Ended() {
-			e.State = Running
-		}
+		e.State, e.Error, next = Running, "tried again after: "+err.Error(), r.now().Add(tryAgain)
 	case err == nil:
 		e.Error = ""
 	}
@@ -123,8 +119,6 @@ func (r *runner) step(ctx context.Context, e *Erasure) (next time.Time, err erro
 		return next, r.finish(ctx, e)
 	case scrub:
 		return next, r.scrub(ctx, e)
-	case summing:
-		return r.goOn(ctx, e)
 	}
 	return next, fmt.Errorf("carrying out an erasure: unknown phase %q", e.phase)
 }
@@ -189,9 +183,6 @@ func (r *runner) begin(ctx context.Context, e *Erasure) (next time.Time, err err
 	if e.buried == 0 || e.phase == more {
 		e.buried = r.now().UnixMicro()
 	}
-	if err := r.sums.touch(ctx, e); err != nil {
-		return next, err
-	}
 	if err := r.pass(ctx, e, 2, false); err != nil {
 		return next, err
 	}
@@ -255,9 +246,6 @@ func (r *runner) finish(ctx context.Context, e *Erasure) error {
 		e.phase = more
 		return nil
 	}
-	if err := r.sums.touch(ctx, e); err != nil { // what was on its way
-		return err
-	}
 	if err := r.pass(ctx, e, 2+len(r.stores), true); err != nil {
 		return err
 	}
@@ -273,12 +261,6 @@ func (r *runner) finish(ctx context.Context, e *Erasure) error {
 		e.Recounted += n
 	}
 	if err := r.forget(ctx, e); err != nil {
-		return err
-	}
-	if err := r.doing(ctx, e, e.Progress.Steps-2, "making sums of all devices anew"); err != nil {
-		return err
-	}
-	if err := r.anew(ctx, e); err != nil {
 		return err
 	}
 	if err := errors.Join(r.sum(ctx, e), r.remains(ctx, e)); err != nil {
@@ -349,9 +331,6 @@ func (r *runner) scrub(ctx context.Context, e *Erasure) error {
 	clear, claims := now.Add(r.log), now.Add(r.claims)
 	e.LogClearBy, e.ClaimsClearBy = &clear, &claims
 	e.State, e.phase = Done, ended
-	if e.Sums != nil {
-		e.phase = summing
-	}
 	e.end(now)
 	return nil
 }

@@ -43,12 +43,12 @@ func OpenStore(ctx context.Context, db *sqldb.DB) (*Store, error) {
 	if err := errors.Join(db.Migrate(ctx, "erasure", migrations()), tombstone.Migrate(ctx, db)); err != nil {
 		return nil, fmt.Errorf("opening the store of erasures: %w", err)
 	}
-	// Those that wait for their second pass come first, and the scrubbing of files behind
-	// all others: one scrubbing serves all. Sums that go on when all is done come last.
+	// Those that wait for their second pass come first, and the scrubbing of files
+	// last: one scrubbing serves all.
 	return &Store{db: db, now: time.Now, work: jobs.Table{DB: db, Name: "erasure", Key: "id", Until: "lease_until",
 		Owner: "owner", Lease: lease,
 		Work:  `phase <> 'ended' AND not_before <= $1`,
-		Order: `CASE phase WHEN 'settle' THEN 0 WHEN 'begin' THEN 1 WHEN 'summing' THEN 3 ELSE 2 END, not_before, created_at, id`}}, nil
+		Order: `CASE phase WHEN 'settle' THEN 0 WHEN 'begin' THEN 1 ELSE 2 END, created_at, id`}}, nil
 }
 
 // Create queues an erasure, to be done within a bound. The spec has been checked.
@@ -123,7 +123,7 @@ func (s *Store) list(ctx context.Context, fleet, subject string, before time.Tim
 func (s *Store) overdue(ctx context.Context) (n int64, err error) {
 	list, err := s.open(ctx)
 	for _, e := range list {
-		if e.DueBy != nil && !e.State.Ended() && s.now().After(*e.DueBy) {
+		if e.DueBy != nil && s.now().After(*e.DueBy) {
 			n++
 		}
 	}

@@ -16,7 +16,6 @@ import (
 	"weir/internal/event"
 	"weir/internal/platform/kafka"
 	"weir/internal/platform/sqldb"
-	"weir/plugins/operate/recount"
 	"weir/plugins/store/lake"
 	"weir/plugins/store/raw"
 )
@@ -61,7 +60,7 @@ type Reconciler struct {
 	client    *kgo.Client
 	admin     *kadm.Client
 	raw, dead *shelf
-	erased    *recount.Erased
+	erased    erasedRecords
 	later     *raw.LaterCheck
 	books     *books // nil: to be begun anew
 	began     map[lake.Partition]began
@@ -86,7 +85,7 @@ func New(conf Config) (*Reconciler, error) {
 		differing: map[lake.Partition]lake.Offsets{},
 		raw:       newShelf(conf.Raw), dead: newShelf(conf.DeadLetter),
 	}
-	a.erased, a.later = recount.NewErased(conf.Raw), raw.NewLaterCheck(conf.Raw)
+	a.erased.store, a.later = conf.Raw, raw.NewLaterCheck(conf.Raw)
 	if conf.Deep {
 		a.raw.deep, a.dead.deep = readRaw, readDead
 	}
@@ -121,7 +120,7 @@ func (a *Reconciler) recognise(ctx context.Context) (problems []string, err erro
 		}
 		problems = append(problems, fmt.Sprintf("topic %s was made anew since the last run: what it held that no store "+
 			"has is gone", topic))
-		a.books, a.erased = nil, recount.NewErased(a.conf.Raw)
+		a.books, a.erased = nil, erasedRecords{store: a.conf.Raw}
 		for _, sets := range []map[lake.Partition]lake.Offsets{a.replayed, a.other, a.markers, a.compared, a.differing} {
 			maps.DeleteFunc(sets, func(p lake.Partition, _ lake.Offsets) bool { return p.Topic == topic })
 		}
@@ -162,7 +161,7 @@ func (a *Reconciler) Run(ctx context.Context, opt Options) (*Report, error) {
 		err = report.addRules(ctx, a.conf)
 	}
 	if err == nil && !opt.Glance {
-		err = report.addSample(ctx, a.conf, a.erased)
+		err = report.addSample(ctx, a.conf, &a.erased)
 	}
 	if err == nil && !opt.Glance {
 		err = report.addEnriched(ctx, a.later, a.conf.Deep)

@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/redpanda-data/benthos/v4/public/bloblang"
@@ -24,11 +25,11 @@ type Sampling struct {
 
 // addSample computes results of rules again. One that is not what its events come to
 // is a problem.
-func (r *Report) addSample(ctx context.Context, conf Config, erased *recount.Erased) error {
+func (r *Report) addSample(ctx context.Context, conf Config, erased *erasedRecords) error {
 	if conf.Control == nil || conf.Raw == nil || conf.Sampling.Most <= 0 {
 		return nil
 	}
-	erased.Begin()
+	erased.since = time.Time{}
 	stored := map[lake.Partition]int64{}
 	for _, p := range r.Partitions {
 		stored[lake.Partition{Topic: p.Topic, Partition: p.Partition}] = p.Committed
@@ -42,7 +43,7 @@ func (r *Report) addSample(ctx context.Context, conf Config, erased *recount.Era
 			Known: conf.Sampling.Mapped},
 		Stored: func(topic string, partition int32) int64 {
 			return stored[lake.Partition{Topic: topic, Partition: partition}]
-		}, Mine: conf.mine, Erased: erased.Among})
+		}, Mine: conf.mine, Erased: erased.among})
 	if err != nil {
 		return err
 	}
@@ -53,4 +54,58 @@ func (r *Report) addSample(ctx context.Context, conf Config, erased *recount.Era
 		r.Problems = append(r.Problems, d.String())
 	}
 	return nil
+}
+
+// erasedRecords are those that the raw store's objects say were erased. They are read
+// when they are asked for: few samples need them. What was read is kept for later runs,
+// which are asked of much the same time: objects do not change, and what they say was
+// erased stays so when they are gone.
+type erasedRecords struct {
+	store *lake.Store
+	since time.Time // objects written since then were read in this run; zero: none
+	read  map[string]time.Time
+	of    map[lake.Partition]lake.Offsets
+}
+
+// erasedMost bounds the objects that are kept in mind: some 100 bytes each.
+const erasedMost = 100_000
+
+// aheadOfTime is how long before the time that an event counts at it may have been stored.
+const aheadOfTime = time.Hour
+
+// among counts the erased records that the missing ones can be of. What objects call
+// erased has no fleet, and retention, too, leaves it in objects of which it takes a part:
+// where the fleet has no tombstone, it is none of the fleet's.
+func (e *erasedRecords) among(ctx context.Context, m rule.Missing) (int64, error) {
+	since := m.Since.Add(-aheadOfTime)
+	if buried, err := e.store.Buried(ctx, m.Fleet, since); err != nil || !buried {
+		return 0, err
+	}
+	if e.since.IsZero() || since.Before(e.since) {
+		if err := e.more(ctx, since); err != nil {
+			*e = erasedRecords{store: e.store}
+			return 0, fmt.Errorf("reading what was erased: %w", err)
+		}
+	}
+	return e.of[lake.Partition{Topic: m.Topic, Partition: m.Partition}].And(lake.NewOffsets(lake.Span{First: m.First,
+		Last: m.Last})).Count(), nil
+}
+
+// more reads what objects say that were written since a time and have not been read.
+func (e *erasedRecords) more(ctx context.Context, since time.Time) error {
+	if e.read == nil || len(e.read) > erasedMost {
+		e.read, e.of = map[string]time.Time{}, map[lake.Partition]lake.Offsets{}
+	}
+	e.since = since
+	changed := map[lake.Partition]bool{}
+	err := e.store.MoreCoverage(ctx, since, e.read, func(f lake.Footer) error {
+		for p, spans := range f.Coverage.Erased {
+			e.of[p], changed[p] = append(e.of[p], spans...), true
+		}
+		return ctx.Err()
+	})
+	for p := range changed {
+		e.of[p] = lake.NewOffsets(e.of[p]...)
+	}
+	return err
 }

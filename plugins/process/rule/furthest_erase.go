@@ -29,10 +29,8 @@ func eraseResults(ctx context.Context, tx *sql.Tx, t tombstone.Target) error {
 		if err != nil {
 			return err
 		}
-		for _, table := range []string{"rule_furthest", "rule_touched", "rule_anew"} {
-			if _, err := tx.ExecContext(ctx, `DELETE FROM `+table+` WHERE fleet = $1`, t.Fleet); err != nil {
-				return err
-			}
+		if _, err := tx.ExecContext(ctx, `DELETE FROM rule_furthest WHERE fleet = $1`, t.Fleet); err != nil {
+			return err
 		}
 		if err := tombstone.Add(ctx, tx, t.Job, countSums, hours); err != nil {
 			return err

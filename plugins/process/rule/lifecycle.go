@@ -23,8 +23,7 @@ const (
 // Lifecycle returns the store of rules: the state of their keys, which the time of events deletes, and their results,
 // which retention deletes.
 func Lifecycle() lifecycle.Kind {
-	return lifecycle.Rows{Name: "rules", Tables: []string{"rule_state", "rule_journal", "rule_result", "rule_furthest",
-		"rule_touched", "rule_anew"},
+	return lifecycle.Rows{Name: "rules", Tables: []string{"rule_state", "rule_journal", "rule_result", "rule_furthest"},
 		Keep: lifecycle.Keep{Place: lifecycle.Control, Field: "keep_rule_results", Default: "2160h",
 			Description: "How long results of rules are kept, from when they were told."},
 		Prepare: migrate, Expire: expireResults, Count: count, Erase: erase,
@@ -94,20 +93,14 @@ func erase(ctx context.Context, db *sqldb.DB, t tombstone.Target) error {
 	return nil
 }
 
-// passVersions locks all partitions, and makes outputs that have keys in memory read them again.
-func passVersions(ctx context.Context, tx *sql.Tx, dialect sqldb.Dialect) error {
+func eraseRows(ctx context.Context, tx *sql.Tx, dialect sqldb.Dialect, t tombstone.Target) error {
 	if dialect == sqldb.Postgres { // in the order of place.compare, as batches lock them: else the two may deadlock
 		if _, err := tx.ExecContext(ctx, `SELECT 1 FROM rule_position ORDER BY topic COLLATE "C", part
 			FOR UPDATE`); err != nil {
 			return err
 		}
 	}
-	_, err := tx.ExecContext(ctx, `UPDATE rule_position SET version = version + 1`)
-	return err
-}
-
-func eraseRows(ctx context.Context, tx *sql.Tx, dialect sqldb.Dialect, t tombstone.Target) error {
-	if err := passVersions(ctx, tx, dialect); err != nil {
+	if _, err := tx.ExecContext(ctx, `UPDATE rule_position SET version = version + 1`); err != nil {
 		return err
 	}
 	if err := foldImages(ctx, tx, dialect); err != nil {

@@ -62,9 +62,7 @@ func (o *origin) sumAgain(ctx context.Context, db *sqldb.DB, s Sample, t *tellin
 	}
 	if err == nil && len(c.what) > 0 {
 		if c.why, err = o.tellsNothing(ctx, s, t, again, read); c.why == "" && err == nil {
-			if c.erased, err = o.without(ctx, s, t, now); c.erased == 0 && o.unlisted && o.Rule.namedKeys() {
-				c.why = SkippedChanged // the erasure may have deleted the key while its window was open
-			}
+			c.erased, err = o.without(ctx, s, t, now)
 		}
 		if c.why != "" || c.erased > 0 {
 			c.what = nil

@@ -20,9 +20,6 @@ import "weir/internal/platform/sqldb"
 //     is encoded as in furthest.go. `since` and `told_at` are the recorded_at of the first and the newest result,
 //     `thinned` is 1 when retention has deleted some of them. A row that is `due` is computed again from the results
 //     after `at_end` and `at_id`.
-//   - rule_touched: the minutes, a bit each, in which the subject of an erasure had events: anew.go.
-//   - rule_anew: how far an erasure is with the sums of a rule in a partition: it has seen all windows that end before
-//     `at_end`, and of those that end then the ids up to `at_id`.
 //   - rule_outbox: the process that hands results on, and its lease.
 //   - rule_version: rule sets that were put, and those of files that were active (source 'file'). The text of a row
 //     never changes.
@@ -101,15 +98,6 @@ CREATE INDEX rule_furthest_due ON rule_furthest (fleet, hour) WHERE due = 1;
 	const checkpoints = `
 ALTER TABLE rule_state ADD COLUMN seq BIGINT NOT NULL DEFAULT 0;
 `
-	const anew = `
-CREATE TABLE rule_touched (
-	job TEXT NOT NULL, fleet TEXT NOT NULL, topic TEXT NOT NULL, part INTEGER NOT NULL, hour BIGINT NOT NULL,
-	minutes BIGINT NOT NULL, PRIMARY KEY (job, topic, part, hour));
-CREATE TABLE rule_anew (
-	job TEXT NOT NULL, fleet TEXT NOT NULL, topic TEXT NOT NULL, part INTEGER NOT NULL, rule TEXT NOT NULL,
-	at_end BIGINT NOT NULL DEFAULT 0, at_id TEXT NOT NULL DEFAULT '', made BIGINT NOT NULL DEFAULT 0,
-	kept TEXT NOT NULL DEFAULT '{}', done INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (job, topic, part, rule));
-`
 	return []sqldb.Migration{{
 		SQLite:   positions + results + state + "BLOB" + rest + " WITHOUT ROWID;",
 		Postgres: positions + results + state + "BYTEA" + rest + ";",
@@ -118,5 +106,5 @@ CREATE TABLE rule_anew (
 			SQLite:   journal + "BLOB NOT NULL, PRIMARY KEY (topic, part, seq));",
 			Postgres: journal + "BYTEA NOT NULL, PRIMARY KEY (topic, part, seq));",
 		}, {SQLite: sources, Postgres: sources}, {SQLite: summed + "BLOB" + sums, Postgres: summed + "BYTEA" + sums},
-		{SQLite: checkpoints, Postgres: checkpoints}, {SQLite: anew, Postgres: anew}}
+		{SQLite: checkpoints, Postgres: checkpoints}}
 }

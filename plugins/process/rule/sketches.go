@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"regexp"
 	"slices"
 	"time"
@@ -21,8 +20,7 @@ import (
 // Sums of all devices can contain sketches of distinct values. Up to 256 values are kept as a list of their hashes.
 // Someone who has a value and the store can check whether its hash is there, so an erasure removes the hash, from
 // stored results and from open windows. More values are kept as a HyperLogLog: for each of 4,096 parts of the hashes,
-// only the largest number of leading zeroes. Many values have the same number, and none can be removed: such sums are
-// made anew (anew.go).
+// only the largest number of leading zeroes. Many values have the same number, and none can be removed.
 
 // countSketches is the name under which an erasure counts the results from which it removed a hash.
 const countSketches = "rule_sketches"
@@ -47,12 +45,9 @@ func remains(ctx context.Context, db *sqldb.DB, fleet string) (string, error) {
 	if n == 0 {
 		return "", nil
 	}
-	return fmt.Sprintf("%d results of rules across devices, of windows that end from %s on, add up what many sent. "+
-		"Those that had counted what was erased are made anew of the events that are left: see sums. One that is older "+
-		"than the raw store, or is kept for another reason, keeps what was sent in its numbers, and they hold no id: those "+
-		"with the id as their key (user.id, user.anonymous_id, user.person, user_id, anonymous_id, device_id) are deleted, "+
-		"and the names' hashes were taken out of sketches of up to %d values; a sketch of more has no hashes, but how many "+
-		"zeroes the luckiest of many began with. Retention deletes them with other results",
+	return fmt.Sprintf("%d results of rules across devices, of windows that end from %s on, keep what was sent in their "+
+		"numbers. They hold no id: the names' hashes were taken out of sketches of up to %d values; a sketch of more has no "+
+		"hashes, but how many zeroes the luckiest of many began with. Retention deletes them with other results",
 		n, time.UnixMicro(first).UTC().Format(time.RFC3339), exactDistinct), nil
 }
 
@@ -87,16 +82,12 @@ func countListed(ctx context.Context, db *sqldb.DB, fleet, name string) (map[str
 	}, `SELECT result`+ofListed, fleet, hashText(name)); err != nil {
 		return nil, fmt.Errorf("looking for a name in sketches: %w", err)
 	}
-	keyed, err := keyedOf(ctx, db, fleet, name)
-	if err != nil {
-		return nil, fmt.Errorf("looking for a name in keys: %w", err)
-	}
-	return map[string]int64{countSketches: n, countResults: int64(len(keyed))}, nil
+	return map[string]int64{countSketches: n}, nil
 }
 
-// eraseListed deletes the sums across devices whose key is the id of a device or person (sketches_keys.go), and removes
-// its hash from the lists of windows that began by the moment of the erasure (t.Until). A list does not tell earlier
-// events from later ones: a hash that came again into such a window before this runs is removed too.
+// eraseListed removes the hash of a device or person from the lists of windows that began by the moment of the
+// erasure (t.Until). A list does not tell earlier events from later ones: a hash that came again into such a window
+// before this runs is removed too.
 func eraseListed(ctx context.Context, db *sqldb.DB, t tombstone.Target) error {
 	if t.Device == "" {
 		return nil
@@ -105,13 +96,10 @@ func eraseListed(ctx context.Context, db *sqldb.DB, t tombstone.Target) error {
 		return err
 	}
 	err := tombstone.Update(ctx, db, func(tx *sql.Tx) error {
-		if err := passVersions(ctx, tx, db.Dialect); err != nil {
+		if _, err := tx.ExecContext(ctx, `UPDATE rule_position SET version = version + 1`); err != nil {
 			return err
 		}
-		if err := eraseOpen(ctx, tx, db.Dialect, t); err != nil {
-			return err
-		}
-		return eraseKeyed(ctx, tx, t)
+		return eraseOpen(ctx, tx, db.Dialect, t)
 	})
 	for after := (resultKey{}); err == nil; {
 		var n int
@@ -186,28 +174,24 @@ func withoutHash(raw []byte, hash string) (rest []byte, had bool) {
 	return rest, had
 }
 
-// eraseOpen removes a hash from the state of open windows, and the state of keys that are the id. Journals of
-// partitions with such rules are written as rows first, because neither can be removed from journal entries.
+// eraseOpen removes a hash from the state of open windows. Journals of partitions with such rules are written as rows
+// first, because the hash cannot be removed from journal entries.
 func eraseOpen(ctx context.Context, tx *sql.Tx, dialect sqldb.Dialect, t tombstone.Target) error {
 	places, err := positions(ctx, tx)
 	if err != nil {
 		return err
 	}
 	for at, pos := range places {
-		rules, err := acrossOf(ctx, tx, pos)
+		rules, err := sketchesOf(ctx, tx, pos)
 		if err != nil {
 			return err
 		}
-		maps.DeleteFunc(rules, func(_ string, r *Rule) bool { return !r.sketches() && !r.namedKeys() })
 		if len(rules) == 0 {
 			continue
 		}
 		j, err := readJournal(ctx, tx, at)
 		if err == nil && !j.empty() {
 			err = fold(ctx, tx, dialect, nil, at, pos, j)
-		}
-		if err == nil {
-			err = eraseKeyedStates(ctx, tx, at, rules, t)
 		}
 		if err == nil {
 			err = eraseStates(ctx, tx, at, rules, t)
@@ -219,14 +203,9 @@ func eraseOpen(ctx context.Context, tx *sql.Tx, dialect sqldb.Dialect, t tombsto
 	return nil
 }
 
-// sketches reports whether the rule keeps hashes.
-func (r *Rule) sketches() bool {
-	return slices.ContainsFunc(r.cols, func(c *column) bool { return c.needs&needDistinct != 0 })
-}
-
-// acrossOf returns, by epoch, the rules across devices, of the rules that a partition uses and of those that drain
-// there.
-func acrossOf(ctx context.Context, q querier, pos *position) (map[string]*Rule, error) {
+// sketchesOf returns, by epoch, the rules across devices that keep hashes, of the rules that a partition uses and of
+// those that drain there.
+func sketchesOf(ctx context.Context, tx *sql.Tx, pos *position) (map[string]*Rule, error) {
 	version, canary, _ := named(pos.rules)
 	versions := []string{version, canary}
 	for _, d := range pos.tally.Drains {
@@ -238,7 +217,7 @@ func acrossOf(ctx context.Context, q querier, pos *position) (map[string]*Rule, 
 		if version == "" {
 			continue
 		}
-		set, err := versionNamed(ctx, q, version)
+		set, err := versionNamed(ctx, tx, version)
 		if err != nil {
 			return nil, err
 		}
@@ -246,7 +225,7 @@ func acrossOf(ctx context.Context, q querier, pos *position) (map[string]*Rule, 
 			continue
 		}
 		for _, r := range set.Rules {
-			if r.across {
+			if r.across && slices.ContainsFunc(r.cols, func(c *column) bool { return c.needs&needDistinct != 0 }) {
 				found[r.Epoch] = r
 			}
 		}
