@@ -74,34 +74,18 @@ func (c *checker) compile(text *ruleText, l *predicate.Layout) *Rule {
 }
 
 // epochOf returns a hash of everything that the state of a rule depends on. When it changes, the rule begins anew
-// without the old state. Parts that only affect how results are emitted are left out, and comments.
+// without the old state. Parts that only affect how results are emitted are left out. Comments within select and define
+// are not: the hashes of rules in force have them.
 func epochOf(text *ruleText) string {
 	t := *text
 	t.Name, t.Having, t.Emit, t.Fast, t.Limits = "", "", nil, "", nil
 	t.From, t.Alert, t.Block, t.Blocked = "", nil, "", "" // From: state is stored by topic anyway
-	t.Select = *plain(&t.Select)
-	if t.Pattern != nil {
-		pattern := *t.Pattern
-		pattern.Define = *plain(&pattern.Define)
-		t.Pattern = &pattern
-	}
 	raw, err := yaml.Marshal(t)
 	if err != nil { // cannot be: it holds only strings
 		raw = []byte(err.Error())
 	}
 	sum := sha256.Sum256(append([]byte(text.Name+"\n"), raw...))
 	return hex.EncodeToString(sum[:6])
-}
-
-// plain returns a copy of a node without comments, which YAML nodes keep.
-func plain(n *yaml.Node) *yaml.Node {
-	c := *n
-	c.HeadComment, c.LineComment, c.FootComment = "", "", ""
-	c.Content = make([]*yaml.Node, len(n.Content))
-	for i, child := range n.Content {
-		c.Content[i] = plain(child)
-	}
-	return &c
 }
 
 // keepsRows reports whether the rule's state consists of single events with their columns, not of aggregates.
