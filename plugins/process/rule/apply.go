@@ -57,11 +57,12 @@ type output struct {
 	bell        *bell // of db
 	places      map[place]*held
 	force       force
-	last        *Set     // the rules that were last in force
-	kept        *Set     // the rules of the file that are stored as a version
-	canary      *canary  // goes with last; nil: none
-	topics      []string // that the stream reads; none: they are not known
-	noted       noted    // what the log said of the topics, at notedAt
+	last        *Set             // the rules that were last in force
+	kept        *Set             // the rules of the file that are stored as a version
+	canary      *canary          // goes with last; nil: none
+	topics      []string         // that the stream reads; none: they are not known
+	noted       noted            // what the log said of the topics when it was asked at notedAt
+	unsaid      map[string]error // of topics of which it said nothing then, nor before
 	notedAt     time.Time
 	fitted      []*Set // the rule sets that were found to fit what was noted at fittedAt
 	fittedAt    time.Time

@@ -128,11 +128,12 @@ func (o *output) moveBy(ctx context.Context, a *answers) error {
 		}
 	}
 	o.meters.behind.Set(behind)
-	to := o.now().Add(-o.delay - o.idle).UnixMicro()
+	now := a.until(o)
+	to := now.Add(-o.delay - o.idle).UnixMicro()
 	for _, s := range stands {
 		h := o.places[s.place]
 		if h != nil && (time.Since(h.arrived) < o.idle || h.due() > to && !o.behind(set, s)) ||
-			s.updated > o.now().Add(-o.idle).UnixMicro() {
+			s.updated > now.Add(-o.idle).UnixMicro() {
 			continue // it had a record, or nothing is due
 		}
 		if a.ends == nil {

@@ -1,6 +1,7 @@
 package rule
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"weir/internal/lifecycle/tombstone"
@@ -49,6 +51,18 @@ func (s *Set) against(topics noted) (problems []Problem) {
 		}
 	}
 	return problems
+}
+
+// unsaid returns the error of a topic of the rules of which the log has never said anything, if there is one.
+func (s *Set) unsaid(failed map[string]error) error {
+	for _, r := range s.Rules {
+		for _, topic := range topicsOf(r.whereabouts()) {
+			if err := failed[topic]; err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // readNoted reads the topics that the stream wrote down.
@@ -122,32 +136,42 @@ func (o *output) answered(ctx context.Context, do func() error) error {
 	return err
 }
 
-// askTopics asks the log how many partitions the topics have that the stream reads. It fails if the log does not say it
-// of one now, because a broker fails or access is denied: that does not mean that there is no such topic.
-func (o *output) askTopics(ctx context.Context) (noted, error) {
-	details, err := o.admin.ListTopics(ctx, o.topics...)
-	if err != nil {
-		return nil, fmt.Errorf("asking the log about the topics of rules: %w", o.cluster.Explain(err))
-	}
-	topics := noted{}
-	for _, name := range o.topics {
+// askTopics asks the log how many partitions the topics have that the stream reads. Of those in failed it did not say
+// it now, because a broker fails or access is denied: that does not mean that there is no such topic.
+func (o *output) askTopics(ctx context.Context, admin *kadm.Client) (topics noted, failed map[string]error, err error) {
+	topics, failed = noted{}, map[string]error{}
+	for _, name := range o.topics { // one by one: access denied to one fails a question about several
+		details, err := admin.ListTopics(ctx, name)
 		of, there := details[name]
+		var denied *kadm.AuthError
 		switch {
-		case !there || errors.Is(of.Err, kerr.UnknownTopicOrPartition) || errors.Is(of.Err, kerr.InvalidTopicException):
+		case err != nil && !errors.As(err, &denied):
+			return nil, nil, fmt.Errorf("asking the log about the topics of rules: %w", o.cluster.Explain(err))
+		case err == nil && (!there || errors.Is(of.Err, kerr.UnknownTopicOrPartition) ||
+			errors.Is(of.Err, kerr.InvalidTopicException)):
 			topics[name] = 0
-		case of.Err != nil:
-			return nil, fmt.Errorf("asking the log about the topic %s of rules: %w", name, o.cluster.Explain(of.Err))
+		case err != nil || of.Err != nil:
+			failed[name] = fmt.Errorf("asking the log about the topic %s of rules: %w", name,
+				o.cluster.Explain(cmp.Or(err, of.Err)))
 		default:
 			topics[name] = len(of.Partitions)
 		}
 	}
-	return topics, nil
+	return topics, failed, nil
 }
 
 // noteTopics asks the log about the topics that the stream reads, and stores the answer, by which rule sets are
-// checked when they are put. It holds mu only after the log has answered.
+// checked when they are put. Of a topic that the log does not speak of now, what it said last stands. It holds mu only
+// before the log is asked, and after it has answered.
 func (o *output) noteTopics(ctx context.Context) error {
-	topics, err := o.askTopics(ctx)
+	o.mu.Lock()
+	admin := o.admin
+	o.mu.Unlock()
+	if admin == nil {
+		return service.ErrNotConnected
+	}
+	asked := time.Now()
+	topics, failed, err := o.askTopics(ctx, admin)
 	if err != nil {
 		return err
 	}
@@ -156,12 +180,26 @@ func (o *output) noteTopics(ctx context.Context) error {
 	if o.db == nil {
 		return service.ErrNotConnected
 	}
-	if was, err := readNoted(ctx, o.db); err != nil || !maps.Equal(was, topics) {
+	if asked.Before(o.notedAt) {
+		return nil // somebody who asked later was quicker
+	}
+	was, err := readNoted(ctx, o.db)
+	if err != nil {
+		return err
+	}
+	for name, err := range failed {
+		o.late.Note("topic "+name, err.Error())
+		if n, known := was[name]; known {
+			topics[name] = n
+			delete(failed, name)
+		}
+	}
+	if !maps.Equal(was, topics) {
 		if err := o.storeTopics(ctx, topics); err != nil {
 			return fmt.Errorf("noting the topics of rules: %w", err)
 		}
 	}
-	o.noted, o.notedAt = topics, time.Now()
+	o.noted, o.unsaid, o.notedAt = topics, failed, asked
 	return nil
 }
 
@@ -216,12 +254,15 @@ func (o *output) fits(set *Set) error {
 		return nil
 	}
 	for _, s := range sets {
-		problems := s.against(o.noted)
+		err := s.unsaid(o.unsaid)
+		if problems := s.against(o.noted); err == nil && len(problems) > 0 {
+			err = &ProblemsError{problems}
+		}
 		switch {
-		case len(problems) > 0 && age > problemAge:
+		case err != nil && age > problemAge:
 			return errUnasked
-		case len(problems) > 0:
-			return fmt.Errorf("evaluating rules: events wait until this is mended: %w", &ProblemsError{problems})
+		case err != nil:
+			return fmt.Errorf("evaluating rules: events wait until this is mended: %w", err)
 		}
 	}
 	o.fitted, o.fittedAt = sets, o.notedAt

@@ -142,16 +142,26 @@ func emptyPlace(ctx context.Context, tx *sql.Tx, at place) error {
 
 // answers are what the log said of the positions of some topics, and what it is to be asked besides.
 type answers struct {
+	asked time.Time // before the log was: time moves up to here at most, as what came later may not be in ends
+
 	ends, starts, committed map[kafka.Partition]int64 // starts and committed are those of joined; nil: it was not asked
 
 	wanted, joined []string // the topics of idle partitions, and of joins
 	unread         []tail
 }
 
+// until returns when the log was asked, or is about to be.
+func (a *answers) until(o *output) time.Time {
+	if a.ends == nil {
+		return o.now()
+	}
+	return a.asked
+}
+
 // listen asks the log about the topics that are wanted. Those of joins are left out, with an error, if it does not
 // answer about them. The committed offsets are read before the ends, so that they are not ahead of them.
 func (o *output) listen(ctx context.Context, asks *answers) (a *answers, err error) {
-	a = &answers{ends: map[kafka.Partition]int64{}}
+	a = &answers{asked: o.now(), ends: map[kafka.Partition]int64{}}
 	at := kafka.Positions{Admin: o.admin}
 	add := func(topics []string) error {
 		ends, err := at.StableEnds(ctx, slices.Compact(slices.Sorted(slices.Values(topics)))...)
@@ -184,7 +194,7 @@ func (o *output) listen(ctx context.Context, asks *answers) (a *answers, err err
 // of which no rule was given a record, nothing waits if the partition has none, or if the stream's consumer group has
 // committed them all.
 func (o *output) silent(a *answers, topic string, number int32, of *side) bool {
-	if of.Seen > o.now().Add(-o.idle).UnixMicro() {
+	if of.Seen > a.asked.Add(-o.idle).UnixMicro() {
 		return false
 	}
 	at := kafka.Partition{Topic: topic, Number: number}
@@ -201,7 +211,7 @@ func (o *output) silent(a *answers, topic string, number int32, of *side) bool {
 // moveJoins advances the watermarks of idle sides with the clock. A side that is not idle still holds the join's
 // watermark back. Places that use other rules than the active ones take them up with the same commit.
 func (o *output) moveJoins(ctx context.Context, a *answers, set *Set, seq int64, stands []stand) error {
-	to := o.now().Add(-o.delay - o.idle).UnixMicro()
+	to := a.until(o).Add(-o.delay - o.idle).UnixMicro()
 	stands = slices.DeleteFunc(stands, func(s stand) bool {
 		h := o.places[s.place]
 		return s.next < 0 || h != nil && h.due() > to && !o.behind(set, s)

@@ -14,6 +14,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -79,6 +80,44 @@ func TestEventRules_SlowBrokersHoldNoBatchUp(t *testing.T) {
 	}
 }
 
+// Time moves on up to when the log was asked, and not to when its answer is applied: what came in between is not passed.
+func TestEventRules_TimeMovesOnToWhenTheLogWasAsked(t *testing.T) {
+	log, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "raw-events"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(log.Close)
+	client, err := kgo.NewClient(kgo.SeedBrokers(log.ListenAddrs()...), kgo.DefaultProduceTopic("raw-events"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if err := client.ProduceSync(t.Context(), kgo.StringRecord("x"), kgo.StringRecord("y")).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	b := newBench(t, perMinute)
+	b.extra = fmt.Sprintf("idle: 1h\nseed_brokers: [%q]\n", log.ListenAddrs()[0])
+	o := b.operator()
+	var passed atomic.Int64
+	o.now = func() time.Time { return noon().Add(time.Duration(passed.Load())) }
+	passed.Store(int64(90 * s))
+	b.apply(o, message(0, 0, at(0, 1)), message(0, 1, at(62*s, 1)))
+	o.idle = time.Nanosecond
+	passed.Store(int64(100 * s))
+	came, release := heldUp(t, log, kmsg.ListOffsets)
+	moved := make(chan error, 1)
+	go func() { moved <- o.moveIdle(t.Context()) }()
+	<-came
+	passed.Store(int64(time.Hour))
+	release()
+	if err := <-moved; err != nil {
+		t.Fatal(err)
+	}
+	if got := b.count("minute"); len(got) != 1 {
+		t.Errorf("asked at 12:01:40, answered at 13:00, it closed %v", got)
+	}
+}
+
 // While brokers are slow to say which topics there are, nobody waits for the lock of batches.
 func TestTopics_AreAskedWithoutTheLockOfBatches(t *testing.T) {
 	log, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "raw-events"))
@@ -138,9 +177,10 @@ func TestTopics_APassingErrorIsNoMissingTopic(t *testing.T) {
 		broker := kmsg.NewMetadataResponseBroker()
 		broker.Host, broker.Port = host, int32(number)
 		resp.Brokers = append(resp.Brokers, broker)
-		for name, failed := range map[string]int16{"orders": 0, "payments": int16(code.Load())} {
+		for _, asked := range req.(*kmsg.MetadataRequest).Topics {
 			topic := kmsg.NewMetadataResponseTopic()
-			topic.Topic, topic.ErrorCode = &name, failed
+			failed := map[string]int16{"payments": int16(code.Load())}[*asked.Topic]
+			topic.Topic, topic.ErrorCode = asked.Topic, failed
 			if failed == 0 {
 				topic.Partitions = []kmsg.MetadataResponseTopicPartition{kmsg.NewMetadataResponseTopicPartition()}
 			}
@@ -164,7 +204,7 @@ func TestTopics_APassingErrorIsNoMissingTopic(t *testing.T) {
 	}
 	o.anew(t)
 	code.Store(int32(kerr.LeaderNotAvailable.Code))
-	if err := o.noteTopics(t.Context()); err == nil || !strings.Contains(err.Error(), "payments") {
+	if err := o.noteTopics(t.Context()); err != nil {
 		t.Errorf("a topic without a leader: %v", err)
 	}
 	if got := stored(); !maps.Equal(got, noted{"orders": 1, "payments": 1}) {
@@ -177,5 +217,27 @@ func TestTopics_APassingErrorIsNoMissingTopic(t *testing.T) {
 	}
 	if got := stored(); !maps.Equal(got, noted{"orders": 1, "payments": 0}) {
 		t.Errorf("after the topic was deleted, what is stored is %v", got)
+	}
+	if _, err := o.db.ExecContext(t.Context(), `DELETE FROM rule_topic`); err != nil {
+		t.Fatal(err)
+	}
+	o.anew(t)
+	code.Store(int32(kerr.TopicAuthorizationFailed.Code))
+	if err := o.noteTopics(t.Context()); err != nil {
+		t.Error(err)
+	}
+	both, err := Parse([]byte(joinedTopics(0, 10*s, 0, "left")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := o.fits(both); err == nil || !strings.Contains(err.Error(), "topic payments") {
+		t.Errorf("a rule of a topic of which the log never said anything: %v", err)
+	}
+	one, err := Parse([]byte(strings.Replace(perMinute, "name: minute,", "name: minute, from: orders,", 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := o.fits(one); err != nil {
+		t.Errorf("a rule of another topic waits for it: %v", err)
 	}
 }
