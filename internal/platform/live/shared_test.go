@@ -11,6 +11,12 @@ import (
 	"time"
 )
 
+func (s *Shared) kept() (answers, bytes int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.known), s.bytes
+}
+
 // Equal questions share an answer while it is made and for as long as it is kept; others do not.
 func TestShared_EqualQuestionsShareAnAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -37,8 +43,8 @@ func TestShared_EqualQuestionsShareAnAnswer(t *testing.T) {
 		time.Sleep(time.Nanosecond)
 		want("a", "3")
 		time.Sleep(2 * time.Second)
-		if len(s.known) > 0 || s.bytes != 0 {
-			t.Errorf("%d answers of %d bytes are kept for ever", len(s.known), s.bytes)
+		if n, bytes := s.kept(); n > 0 || bytes != 0 {
+			t.Errorf("%d answers of %d bytes are kept for ever", n, bytes)
 		}
 	})
 }
@@ -62,8 +68,8 @@ func TestShared_AnOldAnswerIsOfNobodyWhoAsksNow(t *testing.T) {
 			time.Sleep(500 * time.Millisecond)
 		}
 		all.Wait()
-		if len(s.known) > 0 || s.bytes != 0 {
-			t.Errorf("%d answers of %d bytes are kept", len(s.known), s.bytes)
+		if n, bytes := s.kept(); n > 0 || bytes != 0 {
+			t.Errorf("%d answers of %d bytes are kept", n, bytes)
 		}
 	})
 }
@@ -117,8 +123,8 @@ func TestShared_KeepsNoMoreThanItMay(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if len(s.known) != 10 || s.bytes != 1000 || asked != 30+20*round {
-			t.Errorf("%d answers of %d bytes are kept, asked %d times", len(s.known), s.bytes, asked)
+		if n, bytes := s.kept(); n != 10 || bytes != 1000 || asked != 30+20*round {
+			t.Errorf("%d answers of %d bytes are kept, asked %d times", n, bytes, asked)
 		}
 	}
 }
