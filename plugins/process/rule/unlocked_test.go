@@ -80,7 +80,8 @@ func TestEventRules_SlowBrokersHoldNoBatchUp(t *testing.T) {
 	}
 }
 
-// Time moves on up to when the log was asked, and not to when its answer is applied: what came in between is not passed.
+// Time moves on up to when the log was asked, and not to when its answer is applied: what came in between is not
+// passed.
 func TestEventRules_TimeMovesOnToWhenTheLogWasAsked(t *testing.T) {
 	log, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "raw-events"))
 	if err != nil {
