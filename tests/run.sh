@@ -76,7 +76,7 @@ failed=
 CGO_ENABLED=0 go test -run '^TestLaws_' ./plugins || failed=1
 go test "${race[@]}" -skip '^TestLaws_' -p 2 -timeout 30m $others || failed=1
 go test "${race[@]}" -p 1 -timeout 20m $alone || failed=1
-go test "${race[@]}" -parallel 4 -timeout 60m $scenarios || failed=1 # they mostly wait, so four run at a time
+go test "${race[@]}" -parallel 3 -timeout 60m $scenarios || failed=1 # they mostly wait, so three run at a time
 for module in collation gojson zstd; do # modules that replace others
   (cd "internal/$module" && go test ./...) || failed=1
 done
