@@ -19,8 +19,8 @@ func at(offset int64) event.Coordinates {
 	return event.Coordinates{Topic: p3.Topic, Partition: p3.Partition, Offset: offset}
 }
 
-// Random objects are added in random order; the set must agree with a plain
-// map of the last time that each offset was written.
+// Random coverages are added in random order, and old ones are sometimes forgotten. The set must
+// agree with a plain map from each offset to the last time that it was written.
 func TestLake_KnownAgreesWithAPlainMap(t *testing.T) {
 	for seed := range uint64(200) {
 		random := rand.New(rand.NewPCG(seed, 1))
@@ -134,7 +134,7 @@ func TestLake_TheCoverageOfAFullBatchIsSmall(t *testing.T) {
 	}
 	coverage := c.Coverage()
 	if n := len(coverage.encode()); n > 15_000 {
-		t.Fatalf("50,000 records, 500 duplicates: %d bytes", n)
+		t.Fatalf("the coverage of 50,000 records, 500 of them duplicates, takes %d bytes, want at most 15,000", n)
 	}
 }
 
@@ -150,7 +150,7 @@ func TestLake_ANameIsReadAsItWasWritten(t *testing.T) {
 	for _, key := range []string{"", "a.parquet", "date=2026-11-20/part-0.parquet", "date=2026-11-20/a_b_c_d.parquet",
 		n.Path() + ".tmp"} {
 		if _, ok := parseName(key); ok {
-			t.Errorf("%q was taken for an object of ours", key)
+			t.Errorf("%q was read as the name of an object", key)
 		}
 	}
 	for _, test := range []struct {

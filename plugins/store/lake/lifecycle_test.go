@@ -14,11 +14,12 @@ import (
 	"weir/internal/lifecycle/expire"
 )
 
-// bucketRules is an S3 bucket that knows lifecycle rules and nothing else.
+// bucketRules is an S3 server that stores the lifecycle rules of one bucket, and refuses all other
+// requests.
 type bucketRules struct {
 	rules  string
 	writes int
-	code   string // of an error to answer with
+	code   string // if set, the code of the error that answers requests for rules
 }
 
 func (b *bucketRules) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -67,7 +68,7 @@ func TestLake_LifecycleRulesAreWrittenOnceAndThoseOfOthersKept(t *testing.T) {
 	}
 	if got, err := s.setLifecycle(ctx, 90*24*time.Hour, true, false); got != LifecycleWritten || err != nil ||
 		strings.Contains(b.rules, "raw/date=") || b.writes != 2 {
-		t.Fatalf("a hold does not stop the bucket from deleting: %s, %v, %s", got, err, b.rules)
+		t.Fatalf("with a hold, the bucket still has a rule that deletes objects: %s, %v, %s", got, err, b.rules)
 	}
 	b.code = "NotImplemented"
 	if got, err := s.setLifecycle(ctx, time.Hour, false, false); got != LifecycleUnsupported || err != nil {
@@ -75,7 +76,7 @@ func TestLake_LifecycleRulesAreWrittenOnceAndThoseOfOthersKept(t *testing.T) {
 	}
 	b.code = "AccessDenied"
 	if _, err := s.setLifecycle(ctx, time.Hour, false, false); err == nil {
-		t.Fatal("a refusal was swallowed")
+		t.Fatal("AccessDenied was not returned as an error")
 	}
 	if got, err := opened(t, FileURL(t.TempDir())).setLifecycle(ctx, time.Hour, false, false); got != LifecycleNone ||
 		err != nil {
@@ -107,16 +108,16 @@ func TestLake_ARuleOfOthersThatDeletesTooEarlyIsNamedAndLeft(t *testing.T) {
 		"of the whole bucket, too early":  {rule(all + days(30)), false, true},
 		"of our objects, too early":       {rule("<Filter><Prefix>raw/date=2026</Prefix></Filter>" + days(30)), false, true},
 		"late enough":                     {rule(all + days(91)), false, false},
-		"late enough, but someone's held": {rule(all + days(91)), true, true},
+		"late enough, but a fleet's held": {rule(all + days(91)), true, true},
 		"of other objects":                {rule("<Filter><Prefix>logs/</Prefix></Filter>" + days(1)), true, false},
 		"of objects with a tag": {rule("<Filter><And><Prefix></Prefix><Tag><Key>k</Key><Value>v</Value></Tag>" +
 			"</And></Filter>" + days(1)), true, false},
 		"of unfinished uploads": {rule(all +
 			"<AbortIncompleteMultipartUpload><DaysAfterInitiation>1</DaysAfterInitiation>" +
 			"</AbortIncompleteMultipartUpload>"), true, false},
-		"on a day": {rule(all + "<Expiration><Date>2026-12-01T00:00:00Z</Date></Expiration>"), false,
+		"on a fixed date": {rule(all + "<Expiration><Date>2026-12-01T00:00:00Z</Date></Expiration>"), false,
 			true},
-		"as rules once were written": {rule("<Prefix>raw/</Prefix>" + days(3)), false, true},
+		"with the older form of a prefix": {rule("<Prefix>raw/</Prefix>" + days(3)), false, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := &bucketRules{rules: c.rule}
@@ -133,7 +134,7 @@ func TestLake_ARuleOfOthersThatDeletesTooEarlyIsNamedAndLeft(t *testing.T) {
 
 func TestLake_AHoldTakesTheBucketsRuleOutWhateverElseFails(t *testing.T) {
 	b := &bucketRules{}
-	s := bucketOf(t, b) // it knows rules, and cannot list
+	s := bucketOf(t, b) // it refuses to list objects, so retention fails each time
 	held, away := []string(nil), error(nil)
 	p := expire.Pass{Now: time.Now(), Held: func(context.Context) ([]string, error) { return held, away }}
 	duty := Duty{Keep: 90 * 24 * time.Hour, Lifecycle: true}
@@ -141,9 +142,9 @@ func TestLake_AHoldTakesTheBucketsRuleOutWhateverElseFails(t *testing.T) {
 		!strings.Contains(b.rules, "raw/date=") {
 		t.Fatalf("%+v, %v: %s", done, err, b.rules)
 	}
-	away = errors.New("the control store is away")
+	away = errors.New("the control store is down")
 	if done, err := duty.Do(t.Context(), s, p); err == nil || done.Lifecycle != "" || b.writes != 1 {
-		t.Fatalf("rules were changed without knowing the holds: %+v, %v", done, err)
+		t.Fatalf("rules were changed although the holds could not be read: %+v, %v", done, err)
 	}
 	held, away = []string{"acme"}, nil
 	p.DryRun = true

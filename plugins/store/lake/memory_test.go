@@ -10,7 +10,7 @@ import (
 	"github.com/parquet-go/parquet-go"
 )
 
-// lying is a store that fails after it has done what it was asked.
+// lying is a store whose put can return an error after the object was written. It counts listings.
 type lying struct {
 	backend
 	lie   bool
@@ -69,7 +69,7 @@ func TestLake_AnUploadThatFailedButTookPlaceIsNotRepeated(t *testing.T) {
 	l.lie = false
 	prepared(t, m, now.Add(time.Second), batch)
 	if !m.Has(at(3), now.Add(-time.Second)) {
-		t.Fatal("what is stored would be stored again")
+		t.Fatal("records whose upload returned an error but took place are not known, and would be stored again")
 	}
 }
 
@@ -106,30 +106,30 @@ func TestLake_RecordsThatAnotherOwnerStoredAreRecognisedAfterARebalance(t *testi
 		t.Fatal(err)
 	}
 	if l.lists != lists {
-		t.Fatal("the store is listed though nothing is unusual")
+		t.Fatal("Prepare listed the store although the offsets continue without a gap or a pause")
 	}
 
-	_, c = spansAt(21, 40) // away, and back: the other has gone on meanwhile
+	_, c = spansAt(21, 40) // the partition moves to the other owner, and back
 	if err := put(t, other, now.Add(10*time.Second), c); err != nil {
 		t.Fatal(err)
 	}
 	batch, _ = spansAt(30, 45)
 	prepared(t, m, now.Add(12*time.Second), batch)
 	if !m.Has(at(40), received) || m.Has(at(41), received) {
-		t.Fatal("a jump in the offsets was not looked into")
+		t.Fatal("offsets were skipped, and the records that the other owner stored are not known")
 	}
 	_, c = spansAt(46, 50)
 	if err := put(t, other, now.Add(15*time.Second), c); err != nil {
 		t.Fatal(err)
 	}
 	batch, _ = spansAt(46, 60)
-	prepared(t, m, now.Add(2*time.Minute), batch) // without a jump, but after a while
+	prepared(t, m, now.Add(2*time.Minute), batch) // no gap in the offsets, but more than idleAfter without records
 	if !m.Has(at(50), received) {
-		t.Fatal("a partition that was away was not looked up")
+		t.Fatal("the partition was idle, and the records that the other owner stored are not known")
 	}
 }
 
-func TestLake_AStoreThatCannotBeListedStallsAndIsNotGuessedAt(t *testing.T) {
+func TestLake_AStoreThatCannotBeListedIsAnErrorAndNotAnEmptyStore(t *testing.T) {
 	s := opened(t, FileURL(t.TempDir()))
 	m := NewMemory(s, time.Hour)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -140,6 +140,6 @@ func TestLake_AStoreThatCannotBeListedStallsAndIsNotGuessedAt(t *testing.T) {
 	}
 	batch, _ := spansAt(1, 5)
 	if err := m.Prepare(ctx, time.Now(), batch); err == nil {
-		t.Fatal("a listing that failed was taken for an empty store")
+		t.Fatal("a listing that failed was treated as an empty store")
 	}
 }

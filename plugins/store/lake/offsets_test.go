@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// TestLake_OffsetsAreASet holds the operations to those of a map, on random spans.
+// The operations on random spans must agree with the same operations on a map, and must not change
+// their arguments.
 func TestLake_OffsetsAreASet(t *testing.T) {
 	for seed := range uint64(2000) {
 		rng := rand.New(rand.NewPCG(seed, 3))
@@ -41,7 +42,7 @@ func TestLake_OffsetsAreASet(t *testing.T) {
 			}
 			for i, s := range got {
 				if s.First > s.Last || i > 0 && s.First <= got[i-1].Last+1 {
-					t.Fatalf("seed %d: %s %v is not normal", seed, what, got)
+					t.Fatalf("seed %d: %s %v has spans that are empty, overlap or touch", seed, what, got)
 				}
 			}
 		}
@@ -49,7 +50,7 @@ func TestLake_OffsetsAreASet(t *testing.T) {
 		check("union", a.Union(b), func(o int64) bool { return inA[o] || inB[o] })
 		check("and", a.And(b), func(o int64) bool { return inA[o] && inB[o] })
 		check("minus", a.Minus(b), func(o int64) bool { return inA[o] && !inB[o] })
-		check("what was added", slices.Clone(a).Add(b), func(o int64) bool { return inA[o] || inB[o] })
-		check("a, still", a, func(o int64) bool { return inA[o] })
+		check("add", slices.Clone(a).Add(b), func(o int64) bool { return inA[o] || inB[o] })
+		check("a after the operations", a, func(o int64) bool { return inA[o] })
 	}
 }

@@ -13,18 +13,17 @@ import (
 	"weir/tests/integration/require"
 )
 
-// TestLake_AnObjectIsSyncedBeforeItIsReported traces the system calls of a process
-// that stores an object into a new folder, and holds their order: the content
-// is synced before the rename makes it appear, and each folder that gained a
-// name is synced before put returns. That order is what a power loss can not
-// undo.
+// The test traces the system calls of a process that stores an object in a new folder, and checks
+// their order: the content is synced before the rename that makes the object visible, and each
+// folder with a new entry is synced before put returns. So a power loss neither leaves half an
+// object nor loses one that was reported as stored.
 func TestLake_AnObjectIsSyncedBeforeItIsReported(t *testing.T) {
 	if dir := os.Getenv("WEIR_TEST_PUT"); dir != "" { // the traced process
 		s := opened(t, FileURL(dir))
 		if err := s.PutBytes(context.Background(), "date=2026-11-20/stage=raw/x.parquet", []byte("content")); err != nil {
 			t.Fatal(err)
 		}
-		_ = os.Remove(filepath.Join(dir, "reported"))
+		_ = os.Remove(filepath.Join(dir, "reported")) // there is no such file: the call marks the return in the trace
 		return
 	}
 	strace, err := exec.LookPath("strace")
@@ -45,7 +44,7 @@ func TestLake_AnObjectIsSyncedBeforeItIsReported(t *testing.T) {
 		t.Fatalf("%v: %s", err, trace.String())
 	}
 	lines := strings.Split(trace.String(), "\n")
-	// after returns the first line behind a line that has all the parts.
+	// after returns the first line after the given one that contains all parts.
 	after := func(line int, parts ...string) int {
 		t.Helper()
 		for i := line + 1; i < len(lines); i++ {
@@ -65,7 +64,7 @@ func TestLake_AnObjectIsSyncedBeforeItIsReported(t *testing.T) {
 		"the object's name":  after(appears, "fsync", "/stage=raw>"),
 	} {
 		if safe > reported {
-			t.Errorf("%s is not safe when the object is reported:\n%s", what, trace.String())
+			t.Errorf("%s is synced only after the object is reported as stored:\n%s", what, trace.String())
 		}
 	}
 }

@@ -12,18 +12,18 @@ import (
 	"weir/tests/integration/require"
 )
 
-// openFiles is how many files this process has open.
+// openFiles returns the number of files that this process has open.
 func openFiles(t *testing.T) int {
 	t.Helper()
 	names, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
-		require.Refused(t, "nothing tells the files that are open: %v", err)
+		require.Refused(t, "the open files of this process cannot be listed: %v", err)
 	}
 	return len(names)
 }
 
-// An hour of many small objects is read through few open ones, each row once and in
-// order.
+// An hour of more than 2*FanIn small objects is read with at most FanIn files open. Each row is
+// returned once, in order.
 func TestLake_AnHourOfManyObjectsIsReadThroughFewOpenOnes(t *testing.T) {
 	table := bare()
 	number := func(r Ref) int64 { return r.Value(0).Int64() }
@@ -33,7 +33,7 @@ func TestLake_AnHourOfManyObjectsIsReadThroughFewOpenOnes(t *testing.T) {
 	table.Covers = func(Ref, *Collector) {}
 	s := opened(t, FileURL(t.TempDir()))
 	const n = 2*FanIn + 10
-	rows := func(i int) []int64 { // the first of each, but of the first, is in the one before, too
+	rows := func(i int) []int64 { // the first row of object i is also in object i-1
 		at := noon.UnixMicro() + int64(i)
 		return []int64{at, at + 1, at + int64(10*time.Minute/time.Microsecond)}
 	}
@@ -75,6 +75,6 @@ func TestLake_AnHourOfManyObjectsIsReadThroughFewOpenOnes(t *testing.T) {
 		t.Errorf("%v: %d rows of %d", err, len(got), len(want))
 	}
 	if left := openFiles(t) - before; left > 0 || most > FanIn {
-		t.Errorf("%d files were open at once, and %d are", most, left)
+		t.Errorf("%d files were open at once, want at most %d; %d are still open", most, FanIn, left)
 	}
 }

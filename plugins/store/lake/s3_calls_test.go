@@ -11,7 +11,7 @@ import (
 	"weir/internal/platform/calls"
 )
 
-func TestS3Calls_KindsAreToldByTheRequest(t *testing.T) {
+func TestS3Calls_KindFollowsFromTheRequest(t *testing.T) {
 	for _, is := range []struct{ method, query, want string }{
 		{"GET", "", callGet}, {"PUT", "", callPut}, {"HEAD", "", callHead}, {"DELETE", "", callDelete},
 		{"GET", "?list-type=2&prefix=a", callList}, {"POST", "?uploads=", callPut},
@@ -29,8 +29,9 @@ func TestS3Calls_KindsAreToldByTheRequest(t *testing.T) {
 	}
 }
 
-// Each request is told with how it ended; that an object is not there is an answer.
-func TestS3Calls_EveryRequestIsTold(t *testing.T) {
+// The meter is told the kind of each request, and whether it failed. A missing object is not a
+// failure.
+func TestS3Calls_EveryRequestIsMetered(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodDelete {
 			w.WriteHeader(http.StatusForbidden)
@@ -54,12 +55,12 @@ func TestS3Calls_EveryRequestIsTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := r.ReadAt(make([]byte, 10), 0); err == nil {
-		t.Error("what is not there was read")
+		t.Error("reading a missing object returned no error")
 	}
 	if err := s.Remove(t.Context(), "a"); err == nil {
-		t.Error("what may not be deleted was")
+		t.Error("a forbidden deletion returned no error")
 	}
 	if want := []string{"get false", "delete true"}; !slices.Equal(told, want) {
-		t.Errorf("told were %q, want %q", told, want)
+		t.Errorf("the meter was told %q, want %q", told, want)
 	}
 }

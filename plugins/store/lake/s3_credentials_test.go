@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// withoutCredentials takes away all that this machine could offer.
+// withoutCredentials hides all credentials of this machine from the test, and returns an empty home
+// directory.
 func withoutCredentials(t *testing.T) (home string) {
 	t.Helper()
 	home = t.TempDir()
@@ -75,7 +76,7 @@ echo '{"Version":1,"AccessKeyId":"program","SecretAccessKey":"s"}'
 			writeFile(t, home+"/.aws/credentials", "[default]\n"+keys("file"))
 			t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", role.URL)
 		}},
-		{"nobody", "", "&anonymous=true", func(t *testing.T, home string) {
+		{"anonymous", "", "&anonymous=true", func(t *testing.T, home string) {
 			t.Setenv("AWS_ACCESS_KEY_ID", "env")
 			t.Setenv("AWS_SECRET_ACCESS_KEY", "s")
 		}},
@@ -93,7 +94,7 @@ echo '{"Version":1,"AccessKeyId":"program","SecretAccessKey":"s"}'
 				got := r.Header.Get("Authorization")
 				if (c.want == "") != (got == "") || c.want != "" && !strings.Contains(got, "Credential="+c.want+"/") ||
 					c.want == "role" && r.Header.Get("X-Amz-Security-Token") != "token" {
-					t.Errorf("signed %q", got)
+					t.Errorf("the request is signed %q", got)
 				}
 			}
 		})
@@ -110,12 +111,11 @@ func TestS3Credentials_NoneIsAnErrorThatSaysWhatToDo(t *testing.T) {
 	writeFile(t, home+"/.aws/config", "[default]\naws_access_key_id = half\n")
 	err = opened(t, a.url("")).PutBytes(t.Context(), "x", nil)
 	if err == nil || !strings.Contains(err.Error(), "partial") || len(a.asked) > 0 {
-		t.Errorf("half of a key: %v, %d requests", err, len(a.asked))
+		t.Errorf("a key without its secret: %v, %d requests", err, len(a.asked))
 	}
 }
 
-// Files are read again, but not for each request; and a role is asked before it
-// is too late.
+// Files are read again when the credentials expire, and not for each request.
 func TestS3Credentials_AreRenewed(t *testing.T) {
 	home := withoutCredentials(t)
 	text := "[default]\naws_access_key_id = %s\naws_secret_access_key = s\n"
@@ -129,18 +129,18 @@ func TestS3Credentials_AreRenewed(t *testing.T) {
 		return v.AccessKeyID
 	}
 	if used() != "old" || creds.IsExpired() {
-		t.Fatal("read for each request")
+		t.Fatal("the file was not read, or its credentials expire at once")
 	}
 	writeFile(t, home+"/.aws/credentials", fmt.Sprintf(text, "new"))
 	if used() != "old" {
-		t.Fatal("read for each request")
+		t.Fatal("the file was read again before the credentials expired")
 	}
 	creds.Expire()
 	if used() != "new" {
-		t.Fatal("never read again")
+		t.Fatal("the file was not read again after the credentials expired")
 	}
 	c := chain{until: time.Now().Add(-time.Second)}
 	if !c.IsExpired() {
-		t.Fatal("good for ever")
+		t.Fatal("a chain whose time is over is not expired")
 	}
 }

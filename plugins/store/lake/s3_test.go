@@ -19,7 +19,7 @@ import (
 	"weir/tests/integration/require"
 )
 
-// s3Folder opens a folder of its own in the bucket of the tests.
+// s3Folder opens a store in a new folder of the bucket of the tests, and empties it after the test.
 func s3Folder(t *testing.T) *Store {
 	t.Helper()
 	u, err := url.Parse(require.Env(t, "WEIR_TEST_S3_URL"))
@@ -110,7 +110,7 @@ func TestS3_ObjectsOfAnySizeAreWholeOrAbsent(t *testing.T) {
 		}
 		got := make([]byte, size)
 		if _, err := r.ReadAt(got, 0); err != nil && !errors.Is(err, io.EOF) || !bytes.Equal(got, body[:size]) {
-			return fmt.Errorf("%s came back otherwise: %w", b.Key, err)
+			return fmt.Errorf("%s was read with other bytes than were written: %w", b.Key, err)
 		}
 		return nil
 	}); err != nil || len(sizes) > 0 {
@@ -118,7 +118,7 @@ func TestS3_ObjectsOfAnySizeAreWholeOrAbsent(t *testing.T) {
 	}
 	store := s.backend.(*s3Store)
 	for left := range store.client.ListIncompleteUploads(ctx, store.bucket, store.prefix, true) {
-		t.Errorf("left behind: %+v", left)
+		t.Errorf("an unfinished upload was left: %+v", left)
 	}
 }
 
@@ -142,15 +142,15 @@ func TestS3_ListsPageAfterPageAndSaysWhenItWasStopped(t *testing.T) {
 	}
 	stopped, cancel := context.WithCancel(ctx)
 	if err := s.List(stopped, "d", func(Blob) error { cancel(); return nil }); !errors.Is(err, context.Canceled) {
-		t.Fatalf("a list that was stopped passes for a whole one: %v", err)
+		t.Fatalf("a listing that was cancelled does not return its error: %v", err)
 	}
 }
 
-// answering is an S3 server that says what it is told to, and what it was asked.
+// answering is an S3 server that answers with given errors, and records its requests.
 type answering struct {
 	*httptest.Server
 	mu    sync.Mutex
-	codes []string // of the errors to answer with, one a request; then success
+	codes []string // of the errors that answer the first requests; the others succeed
 	asked []*http.Request
 }
 

@@ -10,10 +10,10 @@ import (
 	"weir/internal/platform/calls"
 )
 
-// What a bucket with versions has beside the objects that are there is counted, of
-// our prefix alone; one that keeps none, or does not tell, has none, and that is no
-// failure. A server that is away is.
-func TestVersions_WhatIsReplacedOrDeletedIsCounted(t *testing.T) {
+// Earlier returns the bytes of the versions that were replaced or deleted, below the prefix of the
+// store alone. For a bucket without versions, or one that refuses to list them, it returns none,
+// and no call counts as failed. A missing bucket is an error.
+func TestVersions_BytesOfReplacedAndDeletedVersionsAreCounted(t *testing.T) {
 	const pages = `<ListVersionsResult><IsTruncated>false</IsTruncated>
 <Version><Key>raw/a</Key><VersionId>2</VersionId><IsLatest>true</IsLatest><Size>100</Size></Version>
 <Version><Key>raw/a</Key><VersionId>1</VersionId><IsLatest>false</IsLatest><Size>70</Size></Version>
@@ -21,19 +21,19 @@ func TestVersions_WhatIsReplacedOrDeletedIsCounted(t *testing.T) {
 <Version><Key>raw/b</Key><VersionId>3</VersionId><IsLatest>false</IsLatest><Size>7</Size></Version>
 </ListVersionsResult>`
 	for name, c := range map[string]struct {
-		versioning, versions int // what they are answered with
+		versioning, versions int // the status codes of the answers
 		status               string
 		bytes                int64
 		keeps, fails         bool
 	}{
-		"enabled":      {200, 200, "Enabled", 77, true, false},
-		"suspended":    {200, 200, "Suspended", 77, true, false},
-		"never":        {200, 500, "", 0, false, false},
-		"not known":    {501, 500, "", 0, false, false},
-		"not told":     {403, 500, "", 0, false, false},
-		"not listed":   {200, 403, "Enabled", 0, false, false},
-		"not here":     {404, 404, "", 0, false, true},
-		"not listable": {200, 404, "Enabled", 0, false, true},
+		"enabled":              {200, 200, "Enabled", 77, true, false},
+		"suspended":            {200, 200, "Suspended", 77, true, false},
+		"never enabled":        {200, 500, "", 0, false, false},
+		"not implemented":      {501, 500, "", 0, false, false},
+		"state is forbidden":   {403, 500, "", 0, false, false},
+		"listing is forbidden": {200, 403, "Enabled", 0, false, false},
+		"no such bucket":       {404, 404, "", 0, false, true},
+		"deleted meanwhile":    {200, 404, "Enabled", 0, false, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -77,7 +77,7 @@ func TestVersions_WhatIsReplacedOrDeletedIsCounted(t *testing.T) {
 	}
 }
 
-func TestVersions_AFolderKeepsNone(t *testing.T) {
+func TestVersions_AFolderHasNone(t *testing.T) {
 	s := opened(t, "file://"+t.TempDir())
 	if n, keeps, err := s.Earlier(t.Context()); n != 0 || keeps || err != nil {
 		t.Errorf("%d %t %v", n, keeps, err)

@@ -30,7 +30,7 @@ func opened(t testing.TB, rawURL string) *Store {
 	return s
 }
 
-// suite is what every store promises.
+// suite tests the contract of every kind of store.
 func suite(t *testing.T, s *Store) {
 	ctx := context.Background()
 	big := bytes.Repeat([]byte("0123456789abcdef"), 1<<18) // 4 MiB
@@ -101,7 +101,7 @@ func suite(t *testing.T, s *Store) {
 	if !errors.Is(err, ErrNotFound) {
 		t.Fatalf("reading what is gone: %v", err)
 	}
-	one := make(chan string, 8) // of several that write what is to be new, one has its own there
+	one := make(chan string, 8) // of concurrent PutNew of one key exactly one succeeds, and its content is stored
 	var all sync.WaitGroup
 	for i := range 8 {
 		all.Go(func() {
@@ -122,25 +122,25 @@ func suite(t *testing.T, s *Store) {
 	}
 	raw, err := io.ReadAll(io.NewSectionReader(r, 0, r.Size()))
 	if _, second := <-one; err != nil || won == "" || string(raw) != won || second {
-		t.Fatalf("%q won, and %q is there; another won, too: %t, %v", won, raw, second, err)
+		t.Fatalf("%q succeeded, and %q is stored; another succeeded as well: %t, %v", won, raw, second, err)
 	}
 	_ = r.Close()
-	// of more than one part, which a server may refuse by hanging up before all is sent
+	// A body of more than one part: a server may refuse it by closing the connection before all is sent.
 	if err := s.PutNew(ctx, "_new/a.json", make([]byte, 17<<20)); err == nil {
-		t.Fatal("what is there was replaced")
+		t.Fatal("PutNew replaced an object")
 	}
 	if err := s.Remove(ctx, "_new/a.json"); err != nil {
 		t.Fatal(err)
 	}
 	if objects, err := s.Objects(ctx, Select{}); err != nil || len(objects) != 0 {
-		t.Fatalf("foreign files were taken for objects: %v, %v", objects, err)
+		t.Fatalf("files with foreign names were listed as objects: %v, %v", objects, err)
 	}
 }
 
 func TestLake_FileStore(t *testing.T)   { suite(t, opened(t, FileURL(t.TempDir()))) }
 func TestLake_MemoryStore(t *testing.T) { suite(t, opened(t, "mem://")) }
 
-func TestLake_UnfinishedObjectsOfDeadWritersAreSweptAndThoseOfTheLivingKept(t *testing.T) {
+func TestLake_UnfinishedObjectsOfDeadWritersAreRemovedAndThoseOfLiveOnesKept(t *testing.T) {
 	dir := t.TempDir()
 	s := opened(t, FileURL(dir))
 	dead := filepath.Join(dir, tempDir, "dead")
@@ -148,7 +148,7 @@ func TestLake_UnfinishedObjectsOfDeadWritersAreSweptAndThoseOfTheLivingKept(t *t
 		t.Fatal(err)
 	}
 	err := s.put(context.Background(), "date=2026-11-20/x.parquet", func(w io.Writer) error {
-		opened(t, FileURL(dir)) // another process comes up
+		opened(t, FileURL(dir)) // another process opens the store meanwhile
 		_, err := w.Write([]byte("whole"))
 		return err
 	})
@@ -205,19 +205,19 @@ func TestLake_AStoreURLThatIsWrongIsRefusedWithoutItsSecrets(t *testing.T) {
 		var url string
 		for _, err := range []error{opening, read(t, rawURL, URL(&url)), read(t, rawURL, MaybeURL(&url))} {
 			if err == nil {
-				t.Errorf("%s was taken", rawURL)
+				t.Errorf("%s was accepted", rawURL)
 			} else if strings.Contains(err.Error(), "secret") {
-				t.Errorf("%s: the error tells: %v", rawURL, err)
+				t.Errorf("%s: the error contains the secret: %v", rawURL, err)
 			}
 		}
 	}
 	var url string
 	if err := read(t, "", MaybeURL(&url)); err != nil {
-		t.Errorf("a store that is left out: %v", err)
+		t.Errorf("an optional URL that is empty: %v", err)
 	}
 }
 
-// read reads a config whose field url is a text.
+// read reads the field url of a config in which it has the given text.
 func read(t *testing.T, text string, field any) error {
 	t.Helper()
 	raw, err := json.Marshal(map[string]string{"url": text})
@@ -231,7 +231,7 @@ func read(t *testing.T, text string, field any) error {
 	return conf.Read(parsed, "url", field)
 }
 
-// Each store that opens sweeps what dead writers left, and nothing of those who live.
+// Opening a store removes the temporary files of dead writers, and none of live ones.
 func TestStore_OpeningDisturbsNoWriter(t *testing.T) {
 	url := "file://" + t.TempDir()
 	var group sync.WaitGroup
