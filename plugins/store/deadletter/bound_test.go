@@ -19,9 +19,9 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// Whatever failed, its envelope fits into the 8 MiB that the streams and the
-// topic take, and has the beginning of the original, and the length and hash of
-// what it leaves out.
+// The envelope of any failure fits into the 8 MiB that streams and topic accept, headers included.
+// If it cannot have the whole original, it has at least the first MiB of it, and the size and the
+// hash of the whole.
 func TestEnvelope_AlwaysFits(t *testing.T) {
 	conf, err := processorSpec().ParseYAML("stage: raw", nil)
 	if err != nil {
@@ -41,16 +41,16 @@ func TestEnvelope_AlwaysFits(t *testing.T) {
 		violation string
 		whole     bool
 	}{
-		"usual":                       {original: []byte(`{"event_id":"x"}`), whole: true},
-		"what a log takes, escaped":   {original: bytes.Repeat([]byte{1}, 1<<20), whole: true},
-		"what a log takes, as binary": {original: random[:1<<20], whole: true},
-		"9 MB of text":                {original: bytes.Repeat([]byte("a"), 9_000_000)},
-		"9 MB of quotes":              {original: bytes.Repeat([]byte{'"'}, 9_000_000)},
-		"9 MB to be escaped":          {original: bytes.Repeat([]byte("<\x01"), 4_500_000)},
-		"9 MB of characters":          {original: bytes.Repeat([]byte("ü€😀\u2028"), 750_000)},
-		"9 MB of anything":            {original: random},
-		"a header of 9 MB":            {original: []byte("x"), header: strings.Repeat("<", 9_000_000)},
-		"reasons of 12 MB":            {original: []byte("x"), violation: strings.Repeat("\x01", 10_000), whole: true},
+		"usual":                    {original: []byte(`{"event_id":"x"}`), whole: true},
+		"1 MiB, to be escaped":     {original: bytes.Repeat([]byte{1}, 1<<20), whole: true},
+		"1 MiB, binary":            {original: random[:1<<20], whole: true},
+		"9 MB of text":             {original: bytes.Repeat([]byte("a"), 9_000_000)},
+		"9 MB of quotes":           {original: bytes.Repeat([]byte{'"'}, 9_000_000)},
+		"9 MB to be escaped":       {original: bytes.Repeat([]byte("<\x01"), 4_500_000)},
+		"9 MB of multi-byte runes": {original: bytes.Repeat([]byte("ü€😀\u2028"), 750_000)},
+		"9 MB of random bytes":     {original: random},
+		"a header of 9 MB":         {original: []byte("x"), header: strings.Repeat("<", 9_000_000)},
+		"reasons of 12 MB":         {original: []byte("x"), violation: strings.Repeat("\x01", 10_000), whole: true},
 	} {
 		msg := message(0, 7, "")
 		msg.SetBytes(c.original)
@@ -84,24 +84,25 @@ func TestEnvelope_AlwaysFits(t *testing.T) {
 		}
 		kept, err := e.originalBytes()
 		if err != nil || beside > 8<<20-1<<10 || !bytes.HasPrefix(c.original, kept) {
-			t.Errorf("%s: %d bytes, %d of them the original's, %v", name, beside, len(kept), err)
+			t.Errorf("%s: %d bytes with headers, with %d bytes of the original, %v", name, beside, len(kept), err)
 		}
 		sum := sha256.Sum256(c.original)
 		switch {
 		case c.whole && (len(kept) != len(c.original) || e.OriginalSize != 0 || e.OriginalSHA256 != ""):
 			t.Errorf("%s: %d of %d bytes are kept", name, len(kept), len(c.original))
 		case !c.whole && (e.OriginalSize != int64(len(c.original)) || e.OriginalSHA256 != hex.EncodeToString(sum[:])):
-			t.Errorf("%s: the original has %d bytes, %s", name, e.OriginalSize, e.OriginalSHA256)
+			t.Errorf("%s: the envelope says that the original has %d bytes and hash %q", name, e.OriginalSize, e.OriginalSHA256)
 		case len(c.original) > 1<<20 && len(kept) < 1<<20:
 			t.Errorf("%s: only %d bytes are kept", name, len(kept))
 		}
 		if e.Headers[event.HeaderUnknownMetrics] != "kept" {
-			t.Errorf("%s: a short header is gone", name)
+			t.Errorf("%s: a short header was left out", name)
 		}
 	}
 }
 
-// A cut dead letter says so wherever it is read, beside those of an older weir.
+// Cut says of a stored row that its original was cut: how many bytes it had, how many are stored,
+// and where the whole is in the log. Of a row with its whole original it says nothing.
 func TestRow_CutSaysWhatIsMissing(t *testing.T) {
 	batch := service.MessageBatch{message(0, 7, strings.Repeat("a", 9_000_000)), message(0, 8, "poison")}
 	for _, msg := range batch {
@@ -134,11 +135,11 @@ func TestRow_CutSaysWhatIsMissing(t *testing.T) {
 		}
 	}
 	if cut != 1 {
-		t.Errorf("%d of 2 are cut", cut)
+		t.Errorf("%d of 2 dead letters are cut, want 1", cut)
 	}
 }
 
-// Wherever a config writes dead letters, it lets in what an envelope may take.
+// Every output of a config that writes dead letters accepts messages as large as an envelope may be.
 func TestConfigs_EveryOutputOfDeadLettersTakesALargeOne(t *testing.T) {
 	byTemplate := regexp.MustCompile(` stage: [a-z]+\n +topic: (user-)?dead-letter\n`)
 	seen, topics := 0, regexp.MustCompile(` topic: (user-)?dead-letter\n`)
@@ -153,7 +154,7 @@ func TestConfigs_EveryOutputOfDeadLettersTakesALargeOne(t *testing.T) {
 		outputs, limits := len(topics.FindAll(raw, -1))-len(byTemplate.FindAll(raw, -1)),
 			bytes.Count(raw, []byte(" max_message_bytes: 8MiB"))
 		if seen += outputs; outputs != limits {
-			t.Errorf("%s writes dead letters in %d places, and lets in 8MiB in %d", name, outputs, limits)
+			t.Errorf("%s has %d outputs of dead letters, and %d that accept 8MiB", name, outputs, limits)
 		}
 		return nil
 	})

@@ -86,7 +86,7 @@ func TestDeadLetter_EveryEnvelopeFollowsItsSchemaAndKeepsTheBytes(t *testing.T) 
 			t.Fatal(err)
 		}
 		if want, got := string(raw), mustJSON(t, again); want != got {
-			t.Fatalf("stored and read back:\n%s\n%s", want, got)
+			t.Fatalf("the envelope changed when it was made a row and back:\n%s\n%s", want, got)
 		}
 	}
 }
@@ -142,7 +142,7 @@ func TestDeadLetter_TheSameFailureHasTheSameID(t *testing.T) {
 	}
 }
 
-func TestDeadLetter_TheDeviceIsFoundInBytesThatBreakOff(t *testing.T) {
+func TestDeadLetter_TheDeviceIsFoundInTruncatedBytes(t *testing.T) {
 	for raw, want := range map[string][2]string{
 		`{"device_id":"d1","metrics":{"a":`:                                     {"d1", ""},
 		`{"metrics":{"a":"x"},"device_id":"d1","event_id":"nope"}`:              {"d1", ""},

@@ -20,8 +20,9 @@ func letter(t *testing.T, fleet, original string, failed time.Time) *Envelope {
 		Rejection: event.Reject(event.CodeInvalidJSON, "", "x")})
 }
 
-// Dead letters go with their device, also where only their bytes name it, with
-// what became of them; its neighbours, namesakes and later ones stay.
+// The dead letters of an erased device are erased with their outcomes, also if only their bytes
+// name the device, and do not come back. Those of other devices, of a device of the same name in
+// another fleet, and later ones stay.
 func TestDeadLetter_DeadLettersOfADeviceAreErasedEvenWhenOnlyTheirBytesNameIt(t *testing.T) {
 	ctx, url := context.Background(), lake.FileURL(t.TempDir())
 	o := kept(t, url)
@@ -92,7 +93,7 @@ func TestDeadLetter_DeadLettersOfADeviceAreErasedEvenWhenOnlyTheirBytesNameIt(t 
 	if err := tombstone.Counts(ctx, db, "job", counted); err != nil || counted[outcomesCounted] != 3 {
 		t.Fatal(counted, err)
 	}
-	again := kept(t, url) // they are redriven, or were on their way
+	again := kept(t, url) // they arrive again: redriven, or already in the topic
 	for i := range letters {
 		letters[i].ID = letter(t, "x", letters[i].Original, until).ID
 	}
@@ -100,7 +101,7 @@ func TestDeadLetter_DeadLettersOfADeviceAreErasedEvenWhenOnlyTheirBytesNameIt(t 
 	got := left()
 	for _, erased := range letters[:3] {
 		if slices.Contains(got, erased.Original) {
-			t.Errorf("it came back: %s", erased.Original)
+			t.Errorf("an erased dead letter was stored again: %s", erased.Original)
 		}
 	}
 	if len(got) < len(want) {

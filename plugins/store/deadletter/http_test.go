@@ -22,7 +22,7 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// fleetKeys take a fleet's name as its key, and "" as an admin's.
+// fleetKeys accepts the name of a fleet as its key, and "" as the key of an admin.
 type fleetKeys struct{}
 
 func (fleetKeys) Check(_ context.Context, text string) (*apikey.Key, error) {
@@ -43,7 +43,7 @@ func ask(t *testing.T, h http.Handler, fleet, path string, into any) *httptest.R
 	return w
 }
 
-// written stores letters, a few in an object.
+// written stores dead letters, seven in an object, and returns the handler of the store.
 func written(t *testing.T, letters []*Envelope) http.Handler {
 	t.Helper()
 	o := kept(t, lake.FileURL(t.TempDir()))
@@ -59,7 +59,7 @@ func written(t *testing.T, letters []*Envelope) http.Handler {
 	return Handler(o.Store, decided(t), func() time.Time { return someTime.Add(40 * 24 * time.Hour) })
 }
 
-// decided is an empty list of what became of dead letters.
+// decided returns an empty store of outcomes.
 func decided(t *testing.T) *Outcomes {
 	t.Helper()
 	db, err := sqldb.Open(t.Context(), "sqlite://"+filepath.Join(t.TempDir(), "control.db"))
@@ -74,13 +74,13 @@ func decided(t *testing.T) *Outcomes {
 	return outcomes
 }
 
-// The newest come first, each once, in pages of any size, whether they lie close
-// together or weeks apart; a fleet sees its own.
+// Pages of any size list each dead letter once, the newest first, whether they failed in the same
+// second or days apart. A fleet sees its own.
 func TestDeadLetters_TheNewestFirstInPages(t *testing.T) {
 	stages, codes := []string{"ingest", "raw"}, []event.Code{event.CodeInvalidJSON, event.CodeSchemaViolation}
 	var letters []*Envelope
 	for i := range 60 {
-		at := someTime.Add(time.Duration(i/2) * time.Second) // two at a time
+		at := someTime.Add(time.Duration(i/2) * time.Second) // two at the same time
 		if i >= 50 {
 			at = someTime.Add(time.Duration(i-49) * 3 * 24 * time.Hour)
 		}
@@ -128,7 +128,7 @@ func TestDeadLetters_TheNewestFirstInPages(t *testing.T) {
 				cursor = *page.Next
 			}
 			if !slices.Equal(got, want) {
-				t.Errorf("%s %s in pages of %d: %d, want %d", c.fleet, c.query, limit, len(got), len(want))
+				t.Errorf("%s %s in pages of %d: listed\n%q, want\n%q", c.fleet, c.query, limit, got, want)
 			}
 		}
 	}
@@ -140,8 +140,8 @@ func TestDeadLetters_TheNewestFirstInPages(t *testing.T) {
 	}
 }
 
-// Whatever the bytes are, the answer is JSON of bounded size that says what they
-// are; of another fleet's there is none.
+// The answer for a dead letter of any bytes is JSON of bounded size, which says how the bytes are
+// encoded and whether they are cut. Another fleet gets 404.
 func TestDeadLetters_AnyBytesAreShownSafely(t *testing.T) {
 	deep := strings.Repeat(`{"a":`, 1000) + `1` + strings.Repeat(`}`, 1000)
 	for name, c := range map[string]struct {
@@ -150,10 +150,10 @@ func TestDeadLetters_AnyBytesAreShownSafely(t *testing.T) {
 		cut, json, whole bool
 	}{
 		"JSON":              {[]byte(`{"device_id":"<b>\"'","x":"]]]["}`), "utf8", false, true, true},
-		"text":              {[]byte("no JSON \u202e\u0000\x1b[31m"), "utf8", false, false, true},
-		"nothing":           {nil, "utf8", false, false, true},
-		"no UTF-8":          {[]byte{0xff, 0xfe, 0x00, '{'}, "base64", false, false, true},
-		"a thousand deep":   {[]byte(deep), "utf8", false, false, true},
+		"text, not JSON":    {[]byte("no JSON \u202e\u0000\x1b[31m"), "utf8", false, false, true},
+		"empty":             {nil, "utf8", false, false, true},
+		"not UTF-8":         {[]byte{0xff, 0xfe, 0x00, '{'}, "base64", false, false, true},
+		"nested 1,000 deep": {[]byte(deep), "utf8", false, false, true},
 		"large":             {bytes.Repeat([]byte("x"), 300<<10), "utf8", true, false, false},
 		"large, multi-byte": {append([]byte("x"), bytes.Repeat([]byte("€"), 100<<10)...), "utf8", true, false, false},
 		"8 MiB of bytes":    {bytes.Repeat([]byte{0xfe}, 8<<20), "base64", true, false, false},
@@ -166,18 +166,18 @@ func TestDeadLetters_AnyBytesAreShownSafely(t *testing.T) {
 			w := ask(t, h, "f", "/v1/dead-letters/"+e.ID+query, &got)
 			if got.Encoding != c.encoding || got.Cut != c.cut || got.JSON != c.json || got.Size != int64(len(c.original)) ||
 				w.Body.Len() > 2<<20 || c.whole && c.encoding == "utf8" && got.Original != string(c.original) {
-				t.Errorf("%s: %s cut %v json %v of %d bytes, the answer has %d", name, got.Encoding, got.Cut, got.JSON,
+				t.Errorf("%s: %s, cut: %v, JSON: %v, of %d bytes; the answer has %d", name, got.Encoding, got.Cut, got.JSON,
 					got.Size, w.Body.Len())
 			}
 		}
-		// All of it is there as a file, or as much as the store could keep.
+		// The download has the whole original, or as much as could be stored.
 		var got wholeJSON
 		ask(t, h, "f", "/v1/dead-letters/"+e.ID, &got)
 		w := ask(t, h, "f", "/v1/dead-letters/"+e.ID+"/original?failed_at="+url.QueryEscape(e.FailedAt), nil)
 		if w.Code != http.StatusOK || !bytes.HasPrefix(c.original, w.Body.Bytes()) || got.Stored != int64(w.Body.Len()) ||
 			w.Body.Len() < min(len(c.original), 5<<20) || w.Header().Get("Content-Disposition") == "" ||
 			w.Header().Get("Content-Type") != "application/octet-stream" {
-			t.Errorf("%s: the file: %d %v, %d of %d bytes, and %d are stored", name, w.Code, w.Header(), w.Body.Len(),
+			t.Errorf("%s: the download: %d %v, %d of %d bytes; %d are stored", name, w.Code, w.Header(), w.Body.Len(),
 				len(c.original), got.Stored)
 		}
 		for _, part := range []string{"", "/original"} {

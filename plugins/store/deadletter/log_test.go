@@ -14,7 +14,8 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// broker is one with the topics of dead letters, of no other cluster's identity.
+// broker starts a cluster with the topics of dead letters, and returns its address. Each has its own
+// cluster id, so each is another log.
 func broker(t *testing.T) string {
 	t.Helper()
 	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "raw-events", "replay-events", "dead-letter"))
@@ -25,7 +26,7 @@ func broker(t *testing.T) string {
 	return c.ListenAddrs()[0]
 }
 
-// failed is the dead letter of a record, made and stored beside a log.
+// failed makes the dead letter of a record with the log of brokers, stores it, and returns its row.
 func failed(t *testing.T, brokers, url string, msg *service.Message) *Row {
 	t.Helper()
 	servers := fmt.Sprintf("seed_brokers: [%q]", brokers)
@@ -70,8 +71,8 @@ func failed(t *testing.T, brokers, url string, msg *service.Message) *Row {
 	return found
 }
 
-// The same failure at the same coordinates of two logs is two dead letters, and
-// each names its log; delivered again in one log it is the same.
+// The same failure at the same coordinates of two logs makes two dead letters, each of which names
+// its log. Redelivered within one log it has the same id.
 func TestDeadLetter_NamesItsLog(t *testing.T) {
 	ids := map[string]bool{}
 	for range 2 {
@@ -92,11 +93,11 @@ func TestDeadLetter_NamesItsLog(t *testing.T) {
 			msg.MetaSetMut(event.HeaderDelivery, "raw-events/0/7")
 			r := failed(t, brokers, lake.FileURL(t.TempDir()), msg)
 			if r.OriginLog != known[0].String() || r.DeliveryLog != known[1].String() || r.RecordLog != known[2].String() {
-				t.Errorf("it names logs %s, %s and %s, expected %v", r.OriginLog, r.DeliveryLog, r.RecordLog, known)
+				t.Errorf("the row names logs %s, %s and %s, expected %v", r.OriginLog, r.DeliveryLog, r.RecordLog, known)
 			}
 			e, err := r.envelope()
 			if err != nil || e.Origin.Log != r.OriginLog || e.Delivery.Log != r.DeliveryLog || e.ID != r.IDText() {
-				t.Errorf("its envelope is %+v (%v)", e, err)
+				t.Errorf("the envelope of the row is %+v (%v)", e, err)
 			}
 			ids[e.ID] = true
 		}
@@ -107,11 +108,12 @@ func TestDeadLetter_NamesItsLog(t *testing.T) {
 	msg := message(0, 5, "x")
 	msg.MetaSetMut(event.HeaderDelivery, event.Coordinates{Topic: "raw-events", Offset: 7}.In("00000000000000a1"))
 	if r := failed(t, broker(t), lake.FileURL(t.TempDir()), msg); r.Delivery != nil || r.OriginLog == "" {
-		t.Errorf("what came from another log than today's fails as itself: %+v", r)
+		t.Errorf("the row has a delivery of another log, or names no log: %+v", r)
 	}
 }
 
-// Dead letters of two logs that name none can share id and coordinates: both stay.
+// Dead letters that name no log can have the same id and coordinates although they are of two logs.
+// Compaction keeps both.
 func TestDeadLetter_TwoLogsLettersOfOneIDAreKept(t *testing.T) {
 	url := lake.FileURL(t.TempDir())
 	kept(t, url, someTime)
@@ -122,6 +124,6 @@ func TestDeadLetter_TwoLogsLettersOfOneIDAreKept(t *testing.T) {
 	kept(t, url, times...)
 	r := maintained(t, url, expire.Pass{Now: someTime.Add(24 * time.Hour)})
 	if rows := stored(t, url); r.Merged == 0 || len(rows) != 21 {
-		t.Errorf("after a merge of %d objects there are %d of 21", r.Merged, len(rows))
+		t.Errorf("after a merge of %d objects there are %d rows, want 21", r.Merged, len(rows))
 	}
 }

@@ -15,7 +15,8 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// kept stores dead letters that failed at the times given, each in an object.
+// kept stores one dead letter for each of the given times of failure, each in its own object, and
+// returns the output, which is open until the test ends.
 func kept(t *testing.T, url string, times ...time.Time) *output {
 	t.Helper()
 	conf, err := outputSpec().ParseYAML("url: "+url, nil)
@@ -72,7 +73,7 @@ func TestDeadLetter_OldDeadLettersGoAndTheRestIsMerged(t *testing.T) {
 	p.DryRun = false
 	p.Held = func(context.Context) ([]string, error) { return []string{"fleet-1", "other"}, nil }
 	if r := maintained(t, url, p); r.Retention.Rows != 0 || r.Retention.Kept != 20 || r.Merged < 20 || r.Into > 4 {
-		t.Fatalf("with a hold: %+v", r) // every second one is of each fleet: those 40 days old are all of fleet-1
+		t.Fatalf("with a hold: %+v", r) // the fleets alternate, so all that are 40 days old are of fleet-1
 	}
 	p.Held = nil
 	if r := maintained(t, url, p); r.Retention.Rows != 20 {
@@ -80,7 +81,7 @@ func TestDeadLetter_OldDeadLettersGoAndTheRestIsMerged(t *testing.T) {
 	}
 	for _, row := range stored(t, url) {
 		if row.FailedAt < someTime.AddDate(0, 0, -1).UnixMicro() {
-			t.Fatalf("still there: %+v", row)
+			t.Fatalf("retention left %+v", row)
 		}
 	}
 }
@@ -99,14 +100,14 @@ func TestDeadLetter_AFleetsDeadLettersCanBeErased(t *testing.T) {
 	if rows := stored(t, url); len(rows) != 1 || rows[0].Fleet != "fleet-1" {
 		t.Fatalf("left: %+v", rows)
 	}
-	again := kept(t, url) // a restart, and one that was still on its way
+	again := kept(t, url) // after a restart, a dead letter arrives that was in the topic before the erasure
 	e := NewEnvelope(Failure{Stage: "raw", Fleet: "fleet-0", FailedAt: someTime.Add(-time.Hour),
 		Rejection: event.Reject(event.CodeInvalidEvent, "", "x")})
 	if err := again.WriteBatch(context.Background(), service.MessageBatch{message(0, 900, mustJSON(t, e))}); err != nil {
 		t.Fatal(err)
 	}
 	if rows := stored(t, url); len(rows) != 1 {
-		t.Fatalf("it came back: %+v", rows)
+		t.Fatalf("a dead letter of an erased fleet was stored: %+v", rows)
 	}
 	covered := false
 	if err := o.Store.Coverage(context.Background(), time.Time{}, func(f lake.Footer) error {
@@ -115,13 +116,13 @@ func TestDeadLetter_AFleetsDeadLettersCanBeErased(t *testing.T) {
 		}
 		return nil
 	}); err != nil || !covered {
-		t.Fatalf("the proof could not explain it: %v", err)
+		t.Fatalf("no coverage has the record as erased, so reconcile would miss it: %v", err)
 	}
 }
 
-// How many dead letters there are is told without reading them, also after they
-// were merged and some have gone; objects that are known are not asked again.
-func TestDeadLetter_TheirNumberIsTold(t *testing.T) {
+// Rows returns the number of dead letters from the footers of objects, also after compaction and
+// retention. Footers of known objects are not read again.
+func TestDeadLetter_TheirNumberIsCountedFromFooters(t *testing.T) {
 	url := lake.FileURL(t.TempDir())
 	kept(t, url, someTime, someTime.Add(time.Minute), someTime.AddDate(0, 0, -40))
 	at := lifecycle.NewPlaces(service.MockResources(), map[lifecycle.Place]string{lifecycle.DeadLetters: url})
@@ -134,30 +135,31 @@ func TestDeadLetter_TheirNumberIsTold(t *testing.T) {
 		Rows(context.Context, map[string]int64) (int64, bool, error)
 	})
 	if !tells {
-		t.Fatalf("a %T does not tell how many there are", opened)
+		t.Fatalf("a %T has no method Rows", opened)
 	}
 	known := map[string]int64{}
 	number := func(want int64, objects int) {
 		t.Helper()
 		if n, told, err := store.Rows(t.Context(), known); n != want || !told || err != nil || len(known) != objects {
-			t.Errorf("%d in %d objects are told (%t, %v), want %d in %d", n, len(known), told, err, want, objects)
+			t.Errorf("%d rows in %d objects (%t, %v), want %d in %d", n, len(known), told, err, want, objects)
 		}
 	}
 	number(3, 3)
 	for key := range known {
-		known[key] += 10 // an object that is asked again would say 1
+		known[key] += 10 // if the footer was read again, it would be 1 again
 	}
 	number(33, 3)
 	clear(known)
 	maintained(t, url, expire.Pass{Now: someTime.Add(48 * time.Hour)})
 	n, _, err := store.Rows(t.Context(), known)
 	if err != nil || n != 2 {
-		t.Errorf("%d are told, want 2: %v", n, err)
+		t.Errorf("%d rows after maintenance, want 2: %v", n, err)
 	}
 }
 
-// A dead letter's way begins with its event where the gate refused that, and with
-// the failure of what was in the log before: an event may have lain there for hours.
+// The freshness of a dead letter is counted from when its event was received, if the gate rejected
+// the event. It is counted from the failure if the event was in the log before, where it may have
+// waited for hours.
 func TestDeadLetter_FreshnessCountsFromTheRightTime(t *testing.T) {
 	received, failed := someTime.UnixMicro(), someTime.Add(time.Hour).UnixMicro()
 	for _, is := range []struct {
@@ -168,7 +170,7 @@ func TestDeadLetter_FreshnessCountsFromTheRightTime(t *testing.T) {
 		{Row{ReceivedAt: received, FailedAt: failed, Origin: &event.Coordinates{}}, failed},
 	} {
 		if got := is.row.failed(); got != is.want {
-			t.Errorf("%+v began at %d, want %d", is.row, got, is.want)
+			t.Errorf("the freshness of %+v is counted from %d, want %d", is.row, got, is.want)
 		}
 	}
 }

@@ -18,7 +18,8 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// named is whom an original names, each once, in order.
+// named returns the names of persons in an original, sorted and each once. alone says that no device
+// could be read from it.
 func named(original string, alone bool) (all []string) {
 	eachPerson([]byte(original), alone, func(name []byte) bool {
 		all = append(all, string(name))
@@ -38,7 +39,7 @@ func TestDeadLetter_APersonIsNamedWhereEventsNameThem(t *testing.T) {
 		`[{"user":{"id":"ann"}},{"user":{"id":"bob"}},7]`:                              {"ann", "bob"},
 		`{"device_id":"d","payload":{"id":"ann"},"id":"ann"}`:                          nil,
 		`{"device_id":"d","user":{"id":"a\u006en|\u00fc"}}`:                            {"ann|ü"},
-		`{"device_id":"d","user":{"id":"ann","orders":[{"n":1},{"n":`:                  {"ann"}, // it was cut
+		`{"device_id":"d","user":{"id":"ann","orders":[{"n":1},{"n":`:                  {"ann"}, // truncated
 		`{"device_id":"d","user":{"id":"ann","id":"bob"}}`:                             {"ann", "bob"},
 		`{"device_id":"d", broken "user":{"x":"}","id":"a@b|c"},"id":"bob"`:            {"a@b|c"},
 		`{"device_id":"d","a":"unended, "user":{"id" : "ann"},"payload":{"id":"bob"}}`: {"ann"},
@@ -52,26 +53,26 @@ func TestDeadLetter_APersonIsNamedWhereEventsNameThem(t *testing.T) {
 	}
 }
 
-// Where no device could be read, and no user, any word or text is a name.
+// If neither a device nor a user can be read, any word or text is taken as a name.
 func TestDeadLetter_WithoutADeviceAnyTextMayNameAPerson(t *testing.T) {
 	for _, original := range []string{`{broken "id":"ann|ü"`, `{"note":"it is","who":"ann|ü"}`, `{'id': 'ann|ü'}`,
 		`user=ann|ü&x=1`, `{"original":"{\"user\":{\"id\":\"ann|ü\"}}"}`, `{x "ann|\u00fc" y}`, `"ann|ü`, `ann|ü`} {
 		if !slices.Contains(named(original, true), "ann|ü") {
-			t.Errorf("%s names nobody: %q", original, named(original, true))
+			t.Errorf("%s does not name ann|ü: %q", original, named(original, true))
 		}
 	}
 	if got := named(`{"user":{"id":"bob"},"payload":{"friend":"ann"}}`, true); !slices.Equal(got, []string{"bob"}) {
-		t.Errorf("another's letter names %q", got)
+		t.Errorf("a letter with a user names %q, want only the user", got)
 	}
 	stopped := 0
 	eachPerson([]byte(`{"a":"b","c":"d"}`), true, func([]byte) bool { stopped++; return false })
 	if stopped != 1 {
-		t.Errorf("asked %d times after the end", stopped)
+		t.Errorf("eachPerson called the function %d times, want no call after it returned false", stopped)
 	}
 }
 
-// Bytes that are made to be slow are read in time that grows with their number.
-func TestDeadLetter_HostileBytesAreReadForNames(t *testing.T) {
+// Bytes that are crafted to be slow are read in linear time: quadratic time exceeds the limit.
+func TestDeadLetter_HostileBytesAreReadInLinearTime(t *testing.T) {
 	for _, of := range []string{`"user":{`, `\"`, `"`, `{"user":`, `'`, `"user":{"id":"`, `[`, `{"a":`, `\\\"`} {
 		whole := strings.Repeat(of, (1<<18)/len(of))
 		began := time.Now()
@@ -82,7 +83,7 @@ func TestDeadLetter_HostileBytesAreReadForNames(t *testing.T) {
 	}
 }
 
-// oddID is the id of a person: any text that identity takes.
+// oddID returns a random text that is a valid id of a person.
 func oddID(r *rand.Rand) string {
 	signs := []rune(`abz09._:-|@#/\"'{}[],;=& <>%+*?!~$^()äüßéøñ漢字🙂`)
 	for {
@@ -96,8 +97,8 @@ func oddID(r *rand.Rand) string {
 	}
 }
 
-// Of people with ids of any characters go, in an erasure, all letters that name them and
-// no others, whatever device these are of, and those that come again are refused.
+// The erasure of a person, whose id may have any valid characters, removes all dead letters that
+// name the person, of whatever device, and no others. They are refused when they arrive again.
 func TestDeadLetter_LettersOfAPersonAreErasedWhateverTheirID(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for range 25 {
@@ -140,9 +141,9 @@ func TestDeadLetter_LettersOfAPersonAreErasedWhateverTheirID(t *testing.T) {
 		}
 		removed, err := o.Store.Erase(ctx, Table(), lake.Erasure{Fleet: "acme", Device: id, Name: true, Until: until})
 		if err != nil || removed.Rows != int64(len(theirs)) {
-			t.Fatalf("of %q went %d of %d letters, %v", id, removed.Rows, len(theirs), err)
+			t.Fatalf("the erasure of %q removed %d of %d dead letters, %v", id, removed.Rows, len(theirs), err)
 		}
-		send(kept(t, url), 200) // they come again
+		send(kept(t, url), 200) // they arrive again
 		count := map[string]int{}
 		for _, r := range stored(t, url) {
 			if r.Fleet == "acme" && r.FailedAt <= until.UnixMicro() {
@@ -151,18 +152,18 @@ func TestDeadLetter_LettersOfAPersonAreErasedWhateverTheirID(t *testing.T) {
 		}
 		for _, original := range theirs {
 			if count[original] > 0 {
-				t.Errorf("%q came back: %s", id, original)
+				t.Errorf("%q is erased, and this was stored again: %s", id, original)
 			}
 		}
 		for _, original := range others {
 			if count[original] == 0 {
-				t.Errorf("%q took another's: %s", id, original)
+				t.Errorf("the erasure of %q removed a dead letter of another person: %s", id, original)
 			}
 		}
 	}
 }
 
-// inASCII is a text as JSON in ASCII alone.
+// inASCII returns a text as a JSON string of ASCII characters.
 func inASCII(s string) string {
 	var b strings.Builder
 	b.WriteByte('"')
@@ -182,7 +183,8 @@ func inASCII(s string) string {
 	return b.String() + `"`
 }
 
-// An erasure and what comes later go by one set of names.
+// A dead letter that arrives after the erasure of a person is refused by the same rules by which the
+// erasure finds stored ones.
 func TestDeadLetter_AnErasedLetterIsRefusedWhenItComesAgain(t *testing.T) {
 	set := tombstone.NewSet([]tombstone.Stone{tombstone.OfName("acme", "a|1", someTime)})
 	for original, want := range map[string]bool{`{"device_id":"d","user":{"id":"a|1"}}`: true, `{x "a|1"`: true,

@@ -29,7 +29,7 @@ func scanned(t *testing.T, s *lake.Store, q Query) []string {
 	return got
 }
 
-func TestDeadLetter_DeadLettersAreFoundByWhatIsAskedForEachOnce(t *testing.T) {
+func TestDeadLetter_AQueryReturnsEachMatchOnce(t *testing.T) {
 	ctx := context.Background()
 	o := kept(t, lake.FileURL(t.TempDir()))
 	stages, codes := []string{"ingest", "raw", "rollup"}, []event.Code{event.CodeInvalidJSON, event.CodeSchemaViolation}
@@ -45,7 +45,7 @@ func TestDeadLetter_DeadLettersAreFoundByWhatIsAskedForEachOnce(t *testing.T) {
 		var batch service.MessageBatch
 		for j, e := range letters[i : i+30] {
 			batch = append(batch, message(0, i+j, mustJSON(t, e)))
-			batch = append(batch, message(1, i+j, mustJSON(t, e))) // the topic holds it twice
+			batch = append(batch, message(1, i+j, mustJSON(t, e))) // the topic has it twice
 		}
 		if err := o.WriteBatch(ctx, batch); err != nil {
 			t.Fatal(err)

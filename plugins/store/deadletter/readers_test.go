@@ -21,8 +21,8 @@ import (
 	"weir/tests/integration/require"
 )
 
-// oldObjects writes dead letters as an older weir did: below stage=, without the
-// columns that came later. Each is an object of its own.
+// oldObjects writes dead letters in the format of an older weir: in folders stage=, without the
+// columns that were added later. Each is in its own object.
 func oldObjects(t *testing.T, url string, n int) {
 	t.Helper()
 	store, err := lake.Open(t.Context(), url)
@@ -62,8 +62,7 @@ func oldObjects(t *testing.T, url string, n int) {
 	}
 }
 
-// What an older weir stored is read beside what this one does, and merged with
-// its like.
+// Objects of an older weir are read together with new ones, and compaction merges them.
 func TestScan_ReadsFoldersAndObjectsOfAnOlderWeir(t *testing.T) {
 	url := lake.FileURL(t.TempDir())
 	oldObjects(t, url, 24)
@@ -105,7 +104,7 @@ func TestOthers_ReadTheFolderAsADataSet(t *testing.T) {
 	dir := t.TempDir()
 	o := kept(t, storeurl.New("file", dir), someTime, someTime.Add(time.Minute), someTime.AddDate(0, 0, 1))
 	var batch service.MessageBatch
-	for i, f := range failures() { // other stages, and fields that are empty
+	for i, f := range failures() { // with other stages, and with empty fields
 		batch = append(batch, message(1, i, mustJSON(t, NewEnvelope(f))))
 	}
 	if err := o.WriteBatch(context.Background(), batch); err != nil {
@@ -129,6 +128,6 @@ func TestOthers_ReadTheFolderAsADataSet(t *testing.T) {
 	}
 	if want := map[string]int{"failed_in=raw": 4, "failed_in=ingest": 2, "failed_in=rollup": 1}; seen.Rows != 7 ||
 		!slices.Equal(seen.Made, []string{"date", "failed_in"}) || !reflect.DeepEqual(seen.PerFolder, want) {
-		t.Errorf("they read %s", out)
+		t.Errorf("pyarrow and DuckDB read %s", out)
 	}
 }

@@ -11,7 +11,8 @@ import (
 	"weir/internal/platform/requestid"
 )
 
-// A dead letter of any stage names the request that its event came with.
+// A dead letter of a stage after the log names the request in which its event was received: the one
+// of the header, or else the one in the stamp of the receive time.
 func TestDeadLetter_OfALaterStageNamesTheRequest(t *testing.T) {
 	conf, err := processorSpec().ParseYAML("stage: raw", nil)
 	if err != nil {

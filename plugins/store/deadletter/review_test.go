@@ -20,7 +20,7 @@ import (
 	"weir/tests/integration/testbed"
 )
 
-// decide asks for a decision about a dead letter, as somebody of a fleet.
+// decide posts a decision about a dead letter with the key of a fleet.
 func decide(t *testing.T, h http.Handler, fleet, path, body string) (int, wholeJSON) {
 	t.Helper()
 	r := httptest.NewRequest("POST", path, strings.NewReader(body))
@@ -37,8 +37,9 @@ func decide(t *testing.T, h http.Handler, fleet, path, body string) (int, wholeJ
 	return w.Code, out
 }
 
-// A dead letter that is discarded stays, says who decided so and why, and is not
-// sent back; the fleet's own decide, once, and not about what the log has taken.
+// A discarded dead letter stays in the list with the reason of the decision, and a redrive skips
+// it. Another fleet cannot decide, a second decision changes nothing, and a dead letter that the
+// log has accepted again cannot be discarded.
 func TestReview_WhatIsDiscardedStaysAndIsNotSentBack(t *testing.T) {
 	o := kept(t, lake.FileURL(t.TempDir()))
 	letters := []*Envelope{}
@@ -71,7 +72,7 @@ func TestReview_WhatIsDiscardedStaysAndIsNotSentBack(t *testing.T) {
 	var page pageJSON
 	ask(t, h, "acme", "/v1/dead-letters", &page)
 	if len(page.Letters) != 2 || page.Letters[0].Outcome != nil || page.Letters[1].Outcome != nil {
-		t.Fatalf("before anything is decided: %+v", page)
+		t.Fatalf("before any decision: %+v", page)
 	}
 	status, d := decide(t, h, "acme", path, `{"reason":"a probe that lies"}`)
 	if status != http.StatusOK || d.Outcome == nil || d.Outcome.State != "discarded" ||
@@ -84,23 +85,23 @@ func TestReview_WhatIsDiscardedStaysAndIsNotSentBack(t *testing.T) {
 	}
 	resolved, err := outcomes.Resolved(t.Context(), []string{one, two})
 	if err != nil || !resolved[one] || resolved[two] {
-		t.Errorf("a redrive would pass over %v (%v)", resolved, err)
+		t.Errorf("a redrive would skip %v (%v)", resolved, err)
 	}
 	ask(t, h, "acme", "/v1/dead-letters", &page)
 	if len(page.Letters) != 2 {
-		t.Errorf("what is discarded is gone from the list: %+v", page)
+		t.Errorf("the discarded dead letter is missing from the list: %+v", page)
 	}
 
 	if err := outcomes.Record(t.Context(), []Outcome{{ID: two, Job: "j", Published: true, At: someTime}}); err != nil {
 		t.Fatal(err)
 	}
 	if status, _ := decide(t, h, "acme", "/v1/dead-letters/"+two+"/discard", `{"reason":"x"}`); status != http.StatusConflict {
-		t.Errorf("what the log has taken was discarded: %d", status)
+		t.Errorf("a dead letter that was sent back was discarded: %d", status)
 	}
 }
 
-// A redrive that was under way when its dead letter was discarded says what became
-// of it; one that failed leaves the decision.
+// A redrive may be running while its dead letter is discarded. If it is published, that replaces the
+// decision, and no later decision replaces it; if it fails, the decision stays.
 func TestOutcomes_WhatTheLogHasTakenIsFinal(t *testing.T) {
 	o := decided(t)
 	record := func(published bool) {
@@ -152,14 +153,15 @@ func TestOutcomes_WhatTheLogHasTakenIsFinal(t *testing.T) {
 	record(true)
 	is("sent back meanwhile", of(), true, false)
 	if x := of(); x.By != "" {
-		t.Errorf("nobody decided that it is sent back, but %q", x.By)
+		t.Errorf("the published outcome still names %q, who had discarded the dead letter", x.By)
 	}
 	is("discarded after it was sent back", discard(), true, false)
 	is("reopened after it was sent back", reopen(), true, false)
 }
 
-// The error by which a config holds an event back is told from others.
-func TestDeadLetter_AConfigHoldsEventsToBeLookedAt(t *testing.T) {
+// An error of a config that begins with "quarantine:" gives the code quarantined and its text as the
+// reason; any other error gives processing_failed.
+func TestDeadLetter_AConfigQuarantinesEvents(t *testing.T) {
 	for text, want := range map[string]event.Code{
 		"failed assignment (line 1): quarantine: hotter than the sun": event.CodeQuarantined,
 		"failed assignment (line 1): no such field":                   event.CodeProcessingFailed,
@@ -173,8 +175,8 @@ func TestDeadLetter_AConfigHoldsEventsToBeLookedAt(t *testing.T) {
 	}
 }
 
-// What became of dead letters goes by the times of their log, and is found whichever
-// log it is looked for in.
+// Outcomes expire by the retention of their own log. Of returns an outcome whichever log it belongs
+// to.
 func TestOutcomes_ExpireWithTheirLog(t *testing.T) {
 	db := testbed.SQLite(t)
 	for _, log := range []string{event.LogTelemetry, event.LogUsers} {
@@ -206,17 +208,17 @@ func TestOutcomes_ExpireWithTheirLog(t *testing.T) {
 	for log, want := range map[string]int64{event.LogUsers: 2, "": 2} {
 		removed, err := expireOutcomes(t.Context(), db, expire.Pass{Now: later, Log: log}, later)
 		if err != nil || removed.Rows != want {
-			t.Errorf("of %q went %+v, %v", log, removed, err)
+			t.Errorf("expiry for log %q removed %+v, %v", log, removed, err)
 		}
 		if got := left(); log == event.LogUsers && slices.Contains(got, "of user-events") ||
 			log == "" && slices.Contains(got, "of telemetry") {
-			t.Errorf("of %q are left %v", log, got)
+			t.Errorf("expiry for log %q left %v", log, got)
 		}
 	}
 	if got := left(); len(got) != 0 {
-		t.Errorf("left are %v", got)
+		t.Errorf("expiry for all logs left %v", got)
 	}
 	if _, err := expireOutcomes(t.Context(), db, expire.Pass{Now: later, Log: "users"}, later); err == nil {
-		t.Error("of a log that is none something would go")
+		t.Error("expiry for an unknown log returned no error")
 	}
 }

@@ -19,7 +19,7 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// picky is a store that can never take "poison" and that is down at times.
+// picky is a store that always refuses "poison", and whose first two writes fail if it is down.
 type picky struct {
 	mu    sync.Mutex
 	took  []string
@@ -72,7 +72,8 @@ fallback:
             reject: ${! @fallback_error }
 `
 
-// run sends batches through the failure path of a stream, as a config has it.
+// run sends batches through an output with a failure path as configs have it. It returns the store
+// of the dead letters, and the error that each batch was answered with.
 func run(t *testing.T, p *picky, batches ...service.MessageBatch) (url string, errs []error) {
 	t.Helper()
 	env := service.NewEnvironment()
@@ -155,7 +156,7 @@ func stored(t testing.TB, url string) []layout {
 		_ = r.Close()
 		for _, row := range rows {
 			if row.Stage != stageOf(o) {
-				t.Fatalf("a row of stage %s lies in %s", row.Stage, o.Key)
+				t.Fatalf("a row of stage %s is in %s", row.Stage, o.Key)
 			}
 		}
 		out = append(out, rows...)
@@ -177,7 +178,7 @@ func TestDeadLetter_APoisonRecordGoesToTheDeadLettersAndItsNeighboursGoOn(t *tes
 	}
 	slices.Sort(p.took)
 	if fmt.Sprint(p.took) != "[a b c d e]" {
-		t.Fatalf("the store took %v", p.took)
+		t.Fatalf("the store accepted %v", p.took)
 	}
 	if got := origins(t, url); got != "[0/3 invalid_event marked acme 0/4 processing_failed plain acme]" {
 		t.Fatalf("dead letters %v", got)
@@ -194,10 +195,10 @@ func origins(t testing.TB, url string) string {
 	return fmt.Sprint(got)
 }
 
-// The engine tells an output's batch error to each transaction whole: the
-// fallback cannot know which of its messages failed. So what a store can never
-// take must be marked before the store, and a failure path must dead-letter by
-// errored(), never by the text of fallback_error.
+// The engine gives the batch error of an output as a whole to each transaction, so the fallback
+// cannot know which messages failed. An event that a store can never accept must therefore be marked
+// before the store, and a failure path must select dead letters by errored(), never by the text of
+// fallback_error.
 func TestDeadLetter_WhatABatchingStoreRefusesNeverDeadLettersItsNeighbours(t *testing.T) {
 	p := &picky{}
 	url, errs := run(t, p,
@@ -215,7 +216,7 @@ func TestDeadLetter_AnOutageIsNeverADeadLetter(t *testing.T) {
 	p := &picky{down: true}
 	url, errs := run(t, p, service.MessageBatch{message(0, 1, "a"), message(0, 2, "b")})
 	if errs[0] == nil {
-		t.Fatal("acknowledged, though the store was down")
+		t.Fatal("the batch was acknowledged although the store was down")
 	}
 	if rows := stored(t, url); len(rows) > 0 {
 		t.Fatalf("got %d dead letters", len(rows))
