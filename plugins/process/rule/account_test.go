@@ -9,8 +9,8 @@ import (
 	"weir/internal/event"
 )
 
-// Every offset is read or missed, and every event that reached a rule has one
-// outcome in it, whenever the rule began; what does not come out is named.
+// In an account every offset is read or missed, and every event that reached a rule has exactly one
+// outcome in it, also in a rule that began later. Problems names what does not add up.
 func TestAccounts_ComeOutWhateverHappened(t *testing.T) {
 	b := newBench(t, perMinute)
 	v := b.versions()
@@ -35,7 +35,7 @@ func TestAccounts_ComeOutWhateverHappened(t *testing.T) {
 		t.Fatalf("%+v %v, want %+v", list, err, want)
 	}
 	if problems := list[0].Problems(); len(problems) != 0 {
-		t.Errorf("an account that comes out: %q", problems)
+		t.Errorf("an account that adds up has problems: %q", problems)
 	}
 	raw, err := json.Marshal(list)
 	var again []Account
@@ -48,6 +48,6 @@ func TestAccounts_ComeOutWhateverHappened(t *testing.T) {
 	list[0].Missed, list[0].Rules[0].Counts[Late] = 1, 0
 	if problems := strings.Join(list[0].Problems(), "\n"); !strings.Contains(problems, "from offset 5 to 13") ||
 		!strings.Contains(problems, "rule minute tells of 2 of the 3 events of raw-events/0") {
-		t.Errorf("an account that does not come out: %s", problems)
+		t.Errorf("problems of an account that does not add up: %s", problems)
 	}
 }

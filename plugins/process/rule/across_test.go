@@ -27,8 +27,8 @@ rules:
     select: { n: count() }
 `
 
-// All devices of a partition are counted together; each partition tells its part
-// under an id of its own, and the parts add up.
+// A rule across devices counts all devices of a partition together. Each partition emits its part
+// under a different id, and the parts add up.
 func TestAcross_PartitionsTellParts(t *testing.T) {
 	b := newBench(t, acrossRules)
 	o := b.operator()
@@ -57,7 +57,7 @@ func TestAcross_PartitionsTellParts(t *testing.T) {
 		}
 		ids[r.ID] = true
 		total += r.Values.N
-		for range 2 { // adding again changes nothing
+		for range 2 { // adding a sketch again changes nothing
 			if err := devices.Add(r.Values.Devices); err != nil {
 				t.Fatal(err)
 			}
@@ -88,9 +88,9 @@ func TestAcross_SaysAllThatIsWrong(t *testing.T) {
 	}
 }
 
-// What a changed rule had open shows in its old form until it is told, beside what is
-// open of the new one: with versions, and with a file.
-func TestOpen_WhatDrainsIsTold(t *testing.T) {
+// While a changed rule drains, Openings returns the windows that its old form still has open, beside
+// those of its new form. Rules change by a version, and by a file.
+func TestOpen_HasWindowsOfARuleThatDrains(t *testing.T) {
 	changed := strings.Replace(perMinute, "n: count()", "n: count(), v: max(this.metrics.v)", 1)
 	for name, begin := range map[string]func(b *bench) (o *output, change func()){
 		"version": func(b *bench) (*output, func()) {
@@ -131,13 +131,14 @@ func TestOpen_WhatDrainsIsTold(t *testing.T) {
 		expect(t, told, "0s 3 <nil>", "1m0s 1 7")
 		b.apply(o, message(0, 4, at(1000*s, 1)))
 		if got := b.results(); !maps.Equal(got, open) {
-			t.Errorf("%s: told %q, and open was %q", name, got, open)
+			t.Errorf("%s: the final results are %q, and open were %q", name, got, open)
 		}
 	}
 }
 
-// What is open is told as it will be told when it closes, under the same id; what
-// is closed is not told.
+// Openings returns an open window with the result and the id that it has when it closes, and Ends
+// has the same windows. Closed windows are not returned. The connection is not that of the output,
+// so everything is read from the store.
 func TestOpen_TellsWhatIsNotClosed(t *testing.T) {
 	for name, prepare := range map[string]func(*bench){"sqlite": func(*bench) {}, "postgres": (*bench).postgres} {
 		t.Run(name, func(t *testing.T) {
@@ -160,14 +161,14 @@ func TestOpen_TellsWhatIsNotClosed(t *testing.T) {
 					ends := openEnds(t, NewOpenings(db), "plant-1", rule).ids()
 					for _, r := range all {
 						if end, is := ends[r.ID]; is && end != r.End {
-							t.Errorf("%s ends at %d, and is counted at %d", r.ID, r.End, end)
+							t.Errorf("window %s ends at %d, and Ends has it at %d", r.ID, r.End, end)
 						} else if is {
 							counted++
 						}
 					}
 				}
 				if counted != len(all) {
-					t.Errorf("%d are counted of %d that are open", counted, len(all))
+					t.Errorf("Ends has %d of the %d windows that Of returns", counted, len(all))
 				}
 				for _, r := range all {
 					raw := strings.NewReplacer(`"provisional"`, `"final"`).Replace(string(r.JSON))
@@ -176,12 +177,12 @@ func TestOpen_TellsWhatIsNotClosed(t *testing.T) {
 				return found
 			}
 			open := told("kinds", "visits")
-			// with a delay of 5 s both minutes are open, and of two visits the second
+			// The watermark is 5 s behind, at 57 s: both minutes are open, and the second of two sessions.
 			if len(open) != 3 {
-				t.Errorf("%d: %q", len(open), open)
+				t.Errorf("%d windows are open, want 3: %q", len(open), open)
 			}
 			if some := told("kinds"); len(some) != 2 {
-				t.Errorf("of one rule %q", some)
+				t.Errorf("of the rule kinds alone: %q, want 2 windows", some)
 			}
 			b.apply(o, message(0, 3, strings.Replace(at(0, 5), "12:00:00", "14:00:00", 1)))
 			closed := b.results()
@@ -194,8 +195,9 @@ func TestOpen_TellsWhatIsNotClosed(t *testing.T) {
 	}
 }
 
-// Sketches that are told, read and added up are within what is said of them: over
-// 1,000 seeds, from 257 to 100,000 values in three parts that overlap.
+// The counts of sketches that are encoded, decoded and added up are within their bounds: over 1,000
+// seeds, with 257 to 100,000 values in three parts that overlap, the root mean square of the errors
+// is at most UniquesError, and no error is more than four times that.
 func TestUniques_AreWithinTheirBoundOver1000Seeds(t *testing.T) {
 	squares, worst := 0.0, 0.0
 	for seed := range uint64(1000) {
@@ -230,16 +232,16 @@ func TestUniques_RefuseWhatIsNoSketch(t *testing.T) {
 	for _, text := range []string{"x", "h1", "hzzzzzzzzzzzzzzzz", "r", "r" + strings.Repeat("\x01", registers),
 		"r" + strings.Repeat("~", registers)} {
 		if err := new(Uniques).Add(text); err == nil {
-			t.Errorf("%.20q is taken", text)
+			t.Errorf("%.20q is accepted", text)
 		}
 	}
 	var u Uniques
 	if err := u.Add(""); err != nil || u.Count() != 0 {
-		t.Errorf("of nothing: %d %v", u.Count(), err)
+		t.Errorf("after adding an empty text: %d %v", u.Count(), err)
 	}
 }
 
-// The shipped set is right, and all of it is compiled.
+// The shipped rule set has no problem, and all of its expressions are compiled.
 func TestRules_ShippedAnalyticsAreFast(t *testing.T) {
 	raw, err := os.ReadFile("../../../configs/analytics.yaml")
 	if err != nil {

@@ -13,9 +13,8 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// blocked lets an operator, which has two partitions in memory, apply a batch of one that
-// waits to be written while something comes between, and then one of the other. It returns
-// what became of both.
+// blocked gives an output, which has two partitions in memory, a batch of partition 0, whose write
+// waits until between has returned, and then a batch of partition 1. It returns the errors of both.
 func blocked(t *testing.T, b *bench, o *output, between func()) (first, other error) {
 	t.Helper()
 	b.apply(o, message(0, 0, at(0, 1)), message(1, 0, second(0)))
@@ -28,14 +27,14 @@ func blocked(t *testing.T, b *bench, o *output, between func()) (first, other er
 		return time.Now()
 	}
 	ended := [2]chan error{make(chan error, 1), make(chan error, 1)}
-	o.store.Lock() // as if by a batch before
+	o.store.Lock() // as a batch that is being written does
 	release := sync.OnceFunc(o.store.Unlock)
 	defer release()
 	go func() { ended[0] <- o.WriteBatch(t.Context(), service.MessageBatch{message(0, 1, at(1*s, 1))}) }()
 	select {
 	case <-applied:
 	case err := <-ended[0]:
-		t.Fatalf("the batch did not wait: %v", err)
+		t.Fatalf("the batch did not wait for the write before it: %v", err)
 	case <-time.After(time.Minute):
 		t.Fatal("the batch was not applied while another was written")
 	}
@@ -45,10 +44,11 @@ func blocked(t *testing.T, b *bench, o *output, between func()) (first, other er
 	return <-ended[0], <-ended[1]
 }
 
-// second is an event of the device of the second partition.
+// second returns an event of the device of partition 1.
 func second(after time.Duration) string { return strings.Replace(at(after, 1), "pump-1", "pump-2", 1) }
 
-// While a batch is written, one of another partition is applied.
+// While a batch waits to be written, one of another partition is applied. Neither is acknowledged
+// before it is written.
 func TestAhead_BatchesAreAppliedWhileOthersAreWritten(t *testing.T) {
 	b := newBench(t, perMinute)
 	o := b.operator()
@@ -58,7 +58,7 @@ func TestAhead_BatchesAreAppliedWhileOthersAreWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer other.Close()
-	tx, err := other.BeginTx(t.Context(), nil) // nobody can write
+	tx, err := other.BeginTx(t.Context(), nil) // it has the write lock of the store
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,12 +73,12 @@ func TestAhead_BatchesAreAppliedWhileOthersAreWritten(t *testing.T) {
 		select {
 		case <-applied:
 		case <-time.After(time.Minute):
-			t.Fatalf("the batch of partition %d waits for the store", p)
+			t.Fatalf("the batch of partition %d is not applied while the store is locked", p)
 		}
 	}
 	select {
 	case err := <-ended:
-		t.Fatalf("a batch is acknowledged that nobody wrote: %v", err)
+		t.Fatalf("a batch was acknowledged before it was written: %v", err)
 	default:
 	}
 	if err := tx.Rollback(); err != nil {
@@ -98,9 +98,9 @@ func TestAhead_BatchesAreAppliedWhileOthersAreWritten(t *testing.T) {
 	}
 }
 
-// A batch that was applied is taken anew when somebody was erased, or other rules came in
-// force, or another process has its partition, before it is written.
-func TestAhead_WhatIsNotAsItWasIsTakenAnew(t *testing.T) {
+// A batch that was applied is applied again if, before it is written, a device is erased, other
+// rules come into force, or another process writes its partition.
+func TestAhead_ABatchIsAppliedAgainIfTheStoreHasChanged(t *testing.T) {
 	t.Run("erased", func(t *testing.T) {
 		b := newBench(t, perMinute)
 		o := b.operator()
@@ -110,7 +110,7 @@ func TestAhead_WhatIsNotAsItWasIsTakenAnew(t *testing.T) {
 		}
 		b.apply(b.operator(), message(0, 2, strings.Replace(at(70*s, 1), "pump-1", "pump-3", 1)))
 		if got := b.count("minute"); len(got) != 0 {
-			t.Errorf("told %q of who was erased", got)
+			t.Errorf("results of the erased device: %q", got)
 		}
 		accounts, err := Accounts(t.Context(), o.db)
 		if err != nil || accounts[0].Erased != 1 || accounts[0].Read != 3 {
@@ -149,8 +149,9 @@ func TestAhead_WhatIsNotAsItWasIsTakenAnew(t *testing.T) {
 	})
 }
 
-// A batch that could not be written leaves nothing in memory, whoever comes next.
-func TestAhead_WhatFailsIsForgotten(t *testing.T) {
+// A batch that could not be written leaves nothing in memory, whether its retry comes next, a batch
+// of another partition, or a write of rows: its event is counted once.
+func TestAhead_AFailedWriteLeavesNothingInMemory(t *testing.T) {
 	b := newBench(t, perMinute)
 	o := b.operator()
 	b.apply(o, message(0, 0, at(0, 1)), message(1, 0, second(0)))
@@ -161,12 +162,12 @@ func TestAhead_WhatFailsIsForgotten(t *testing.T) {
 			return time.Now()
 		}
 		if err := o.WriteBatch(stopped, service.MessageBatch{message(0, 1+n, at(1*s, 1))}); err == nil {
-			t.Fatal("it was written by who was told to stop")
+			t.Fatal("a batch was written although its context had ended")
 		}
 		o.now = time.Now
 		switch n {
 		case 1:
-			b.apply(o, message(1, 1, second(1*s))) // and another partition goes on
+			b.apply(o, message(1, 1, second(1*s))) // another partition goes on first
 		case 2:
 			o.writeRows(t)
 		}

@@ -15,9 +15,9 @@ const alerting = `rules:
     alert: { severity: warning, summary: ' Only "one" came ' }
 `
 
-// Each result of a rule that has an alert says so, also one that takes back what was
-// told; and it is no other rule for it.
-func TestAlert_IsInWhatTheRuleTells(t *testing.T) {
+// Each result of a rule with an alert has the alert, also a retraction. The alert does not change
+// the epoch: with it the rule does not begin anew.
+func TestAlert_IsInEveryResult(t *testing.T) {
 	b := newBench(t, alerting)
 	b.apply(b.operator(), message(0, 0, at(0, 1)), message(0, 1, at(70*s, 1)), message(0, 2, at(30*s, 1)))
 	got := map[string]bool{}
@@ -28,11 +28,11 @@ func TestAlert_IsInWhatTheRuleTells(t *testing.T) {
 		got[string(parseTold(t, []byte(raw)).Status)] = true
 	}
 	if !got["final"] || !got["retracted"] {
-		t.Errorf("told: %v", got)
+		t.Errorf("the statuses are %v, want final and retracted", got)
 	}
 	text, _, _ := strings.Cut(alerting, "    alert")
 	if with, without := mustParse(t, alerting).Rules[0].Epoch, mustParse(t, text).Rules[0].Epoch; with != without {
-		t.Errorf("with an alert a rule begins anew: %s, %s", with, without)
+		t.Errorf("the alert changes the epoch: %s, %s", with, without)
 	}
 }
 
@@ -54,9 +54,9 @@ func TestAlert_SaysAllThatIsWrong(t *testing.T) {
 	}
 }
 
-// What a rule blocks is said in each of its results, beside its alert or without one,
-// and makes no other rule of it.
-func TestBlock_IsInWhatTheRuleTells(t *testing.T) {
+// Each result of a rule with a block has the block, with an alert or without one. The block does not
+// change the epoch.
+func TestBlock_IsInEveryResult(t *testing.T) {
 	for says, want := range map[string]string{
 		"block: 15m":                      `,"alert":{"severity":"warning","summary":"Only \"one\" came"},"block":{"seconds":900}}`,
 		"block: 15m\n    block_user: who": `,"block":{"seconds":900,"user":"who"}}`,
@@ -74,7 +74,7 @@ func TestBlock_IsInWhatTheRuleTells(t *testing.T) {
 		b.apply(b.operator(), message(0, 0, at(0, 1)), message(0, 1, at(70*s, 1)), message(0, 2, at(30*s, 1)))
 		told := b.results()
 		if len(told) == 0 {
-			t.Errorf("%s: nothing is told", says)
+			t.Errorf("%s: there is no result", says)
 		}
 		for _, raw := range told {
 			if !strings.HasSuffix(raw, want) {
@@ -83,7 +83,7 @@ func TestBlock_IsInWhatTheRuleTells(t *testing.T) {
 		}
 		if with, without := mustParse(t, text).Rules[0].Epoch, mustParse(t, alerting).Rules[0].Epoch; with != without &&
 			!strings.Contains(says, "who") {
-			t.Errorf("%s: the rule begins anew", says)
+			t.Errorf("%s: the block changes the epoch", says)
 		}
 	}
 }

@@ -10,17 +10,17 @@ import (
 	"weir/internal/event"
 )
 
-// sampled is of a quarter of all results: to trace each takes long.
+// sampled selects about a quarter of all results, because it takes long to trace each.
 func sampled(id string) bool { return id[0]%4 == 0 }
 
-// What an event is said to bear on, and what a result is said to be made of, are two
-// ways to the same: each result that counts an event is among those of the event, and
-// no other is. Of a match, which has looked at more than it took, none is missing.
-func TestBearing_IsTheWayBackFromResultsToEvents(t *testing.T) {
+// BearsOn (from an event to its results) and Trace (from a result to its events) agree: BearsOn
+// returns the results whose lineage has the event, and no others. Of a pattern, whose matches look
+// at more events than they take, it may return others, but misses none.
+func TestBearing_AgreesWithTheLineageOfResults(t *testing.T) {
 	b, l := recomputable(t, 3)
 	db := b.versions().db
-	made := map[string]map[string]bool{} // record, results
-	kinds := map[string]string{}         // result, rule
+	made := map[string]map[string]bool{} // by record: the results whose lineage has it
+	kinds := map[string]string{}         // by result: its rule
 	for _, raw := range b.results() {
 		var told telling
 		if err := json.Unmarshal([]byte(raw), &told); err != nil {
@@ -62,17 +62,17 @@ func TestBearing_IsTheWayBackFromResultsToEvents(t *testing.T) {
 			}
 			for _, r := range rule.Results {
 				if kinds[r.ID] != rule.Rule {
-					t.Errorf("%s: a result of %s is said to be one of %s", e.First, kinds[r.ID], rule.Rule)
+					t.Errorf("%s: a result of rule %s is returned as one of rule %s", e.First, kinds[r.ID], rule.Rule)
 				}
 				if sampled(r.ID) && !want[r.ID] && rule.Rule != "pattern" {
-					t.Errorf("%s bears on %s of %s, which is not made of it", e.First, r.ID, rule.Rule)
+					t.Errorf("%s bears on result %s of %s, whose lineage does not have it", e.First, r.ID, rule.Rule)
 				}
 				delete(want, r.ID)
 			}
 		}
 		if len(want) > 0 {
 			for id := range want {
-				t.Errorf("%s bears on %s of %s, too", e.First, id, kinds[id])
+				t.Errorf("%s is in the lineage of result %s of %s, and does not bear on it", e.First, id, kinds[id])
 			}
 		}
 	}
@@ -81,8 +81,9 @@ func TestBearing_IsTheWayBackFromResultsToEvents(t *testing.T) {
 	}
 }
 
-// Nobody is told of what no rule has read, nor of a version that is kept no more.
-func TestBearing_IsOfWhatRulesHaveRead(t *testing.T) {
+// BearsOn returns nil for a record that no rule has read, and if the version of the rules is not
+// stored any more.
+func TestBearing_IsNilForRecordsThatNoRuleRead(t *testing.T) {
 	b, l := recomputable(t, 3)
 	e := l.log[0]
 	ask := func(at event.Coordinates) []Bearing {
@@ -107,6 +108,6 @@ func TestBearing_IsOfWhatRulesHaveRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := ask(e.First); got != nil {
-		t.Errorf("of a version that is kept no more: %+v", got)
+		t.Errorf("by a version that is not stored any more: %+v", got)
 	}
 }

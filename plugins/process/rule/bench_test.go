@@ -17,17 +17,18 @@ import (
 	"weir/tests/nexmark"
 )
 
-// What rules cost. Each benchmark gives an operator batches of a log, as the stream
-// does after reading and dedupe, with its state and results in SQLite on this
-// machine's disk, synced. An operation is a batch; time and processor time are per
-// event, with collecting garbage and the disk.
+// The benchmarks measure what rules cost. Each gives an output batches of a log, as the stream does
+// after reading and deduplication. State and results are in SQLite on the disk of this machine, with
+// syncs. An operation is a batch. Time and CPU time are reported per event, and include garbage
+// collection and the disk.
 
 const (
 	benchBatch      = 5000
 	benchPartitions = 8
 )
 
-// standardRules are one of each kind: the set that the floors are of.
+// standardRules returns the standard set, which has one rule of each kind. The performance floors
+// are for this set.
 func standardRules(t testing.TB) string {
 	t.Helper()
 	raw, err := os.ReadFile("testdata/standard.yaml")
@@ -37,7 +38,7 @@ func standardRules(t testing.TB) string {
 	return string(raw)
 }
 
-// fleetLog is the log of a fleet, as it lies in partitions.
+// fleetLog makes the log of a fleet, divided into partitions.
 type fleetLog struct {
 	*fleetlog.Log
 	offsets [benchPartitions]int64
@@ -45,7 +46,7 @@ type fleetLog struct {
 
 func newFleetLog(devices int) *fleetLog { return &fleetLog{Log: fleetlog.New(devices)} }
 
-// batch is the next one, of all partitions.
+// batch returns the next n events, of all partitions.
 func (l *fleetLog) batch(n int) service.MessageBatch {
 	batch := make(service.MessageBatch, n)
 	for i := range batch {
@@ -57,11 +58,11 @@ func (l *fleetLog) batch(n int) service.MessageBatch {
 	return batch
 }
 
-// runBatches applies batches for as long as the benchmark wants, and writes all rows in the
-// end, which is part of it.
+// runBatches applies batches until the benchmark ends. Then it writes all rows, whose cost is
+// included.
 func runBatches(b *testing.B, w *bench, next func() service.MessageBatch) {
 	o := w.operator()
-	w.apply(o, next()...) // the tables, and the plans of statements
+	w.apply(o, next()...) // not measured: it creates the tables and plans the statements
 	b.ReportAllocs()
 	events, used := 0, time.Duration(0)
 	for b.Loop() {
@@ -87,8 +88,8 @@ func runBatches(b *testing.B, w *bench, next func() service.MessageBatch) {
 	b.ReportMetric(told/float64(events), "results/event")
 }
 
-// The standard set allocates no more than twice an event: what a Go benchmark says of
-// time, a test can say of this on any machine.
+// The standard set makes at most two allocations for an event. Unlike time, this can be tested on
+// any machine.
 func TestRules_TheStandardSetAllocatesLittle(t *testing.T) {
 	l, w := newFleetLog(1_000), newBench(t, standardRules(t))
 	o := w.operator()
@@ -108,14 +109,13 @@ func TestRules_TheStandardSetAllocatesLittle(t *testing.T) {
 	}
 }
 
-// The standard set over 10,000 devices.
+// The standard set with 10,000 devices.
 func BenchmarkStandard(b *testing.B) {
 	l := newFleetLog(10_000)
 	runBatches(b, newBench(b, standardRules(b)), func() service.MessageBatch { return l.batch(benchBatch) })
 }
 
-// eachRule calls do with each rule of the standard set, and with one that is found often,
-// alone.
+// eachRule calls do with each rule of the standard set alone, and with a rule that has many results.
 func eachRule(b *testing.B, do func(b *testing.B, rules string)) {
 	often, err := os.ReadFile("testdata/often.yaml")
 	if err != nil {
@@ -136,8 +136,8 @@ func BenchmarkEach(b *testing.B) {
 	})
 }
 
-// Reading events for each rule, and nothing else: what peers that are given no JSON do
-// not do.
+// Only reading the events for each rule. Other engines that are measured for comparison are given no
+// JSON, and do not have this cost.
 func BenchmarkRead(b *testing.B) {
 	eachRule(b, func(b *testing.B, rules string) {
 		l, p := newFleetLog(10_000), newPartition(mustParse(b, rules), "raw-events", 0, 0, 0)
@@ -167,7 +167,7 @@ func BenchmarkRead(b *testing.B) {
 	})
 }
 
-// 100 rules of which none matches, beside one that does.
+// One rule that counts events, alone and beside 100 rules that filter all of them out.
 func BenchmarkHundred(b *testing.B) {
 	const rule = "  - { name: r%d, key: [device_id], where: this.metrics.cpu_temp > %d && this.metrics.vibration > 0.2, " +
 		"window: { type: tumbling, size: 1m, allowed_lateness: 0s }, select: { n: count() } }\n"
@@ -183,7 +183,7 @@ func BenchmarkHundred(b *testing.B) {
 	}
 }
 
-// Nexmark's queries over its events, 10,000 of them a second of their time.
+// The queries of Nexmark over its events, of which there are 10,000 in a second of event time.
 func BenchmarkNexmark(b *testing.B) {
 	for _, q := range nexmark.Queries() {
 		b.Run(q.Name, func(b *testing.B) {
@@ -204,8 +204,8 @@ func BenchmarkNexmark(b *testing.B) {
 	}
 }
 
-// From when an event is handed to the rules until what follows from it is known, at
-// 100,000 events a second of theirs, the closing of windows included.
+// The time from when an event is given to the rules until its results are made, with those of the
+// windows that it closes. There are 100,000 events in a second of event time.
 func BenchmarkApplyLatency(b *testing.B) {
 	l := newFleetLog(10_000)
 	p := newPartition(mustParse(b, standardRules(b)), "raw-events", 0, 5_000_000, 0)
@@ -230,8 +230,8 @@ func BenchmarkApplyLatency(b *testing.B) {
 	b.ReportMetric(at(1), "max-µs")
 }
 
-// How long a process needs after a crash until it has a million keys back and tells
-// its next result: rows, and a journal that is as long as it gets.
+// The time that a process takes after a crash to read a million keys and to apply its first batch.
+// They are in rows, with a journal after them that is as long as it can be.
 func BenchmarkMillionKeys(b *testing.B) {
 	w := newBench(b, only(b, standardRules(b), "minute"))
 	l := newFleetLog(1_000_000)
@@ -261,7 +261,7 @@ func (o *output) lag() (n int) {
 	return n
 }
 
-// only is a rule set with one of its rules.
+// only returns a rule set with one of its rules.
 func only(t testing.TB, text, name string) string {
 	t.Helper()
 	var doc map[string][]map[string]any

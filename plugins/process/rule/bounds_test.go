@@ -24,10 +24,9 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// After an erasure no file of the store, its log among them, holds a byte of the
-// device: not of its open windows, of what patterns and joins keep of its events, nor
-// of its results. Others are as they were, and the process that had all of it in
-// memory goes on.
+// After the erasure of a device no file of the store, its write-ahead log included, contains the name
+// of the device: neither from its open windows, nor from the events that patterns and joins keep, nor
+// from its results. Other devices keep their state, and the output that had it in memory goes on.
 func TestErasure_LeavesNoByteOfTheDeviceInAnyFile(t *testing.T) {
 	b := newBench(t, everything)
 	o := b.operator()
@@ -44,7 +43,7 @@ func TestErasure_LeavesNoByteOfTheDeviceInAnyFile(t *testing.T) {
 	b.apply(o, all(0, "gone-and-forgotten", "pump-2")...)
 	before := len(b.holding("gone-and-forgotten"))
 	if before == 0 || len(b.holding("pump-2")) == 0 {
-		t.Fatal("what is open is not seen in the files")
+		t.Fatal("the devices are not found in the files before the erasure")
 	}
 	db, err := sqldb.Open(t.Context(), b.url)
 	if err != nil {
@@ -59,19 +58,19 @@ func TestErasure_LeavesNoByteOfTheDeviceInAnyFile(t *testing.T) {
 		Until: until.UnixMicro()}); err != nil {
 		t.Fatal(err)
 	}
-	b.apply(o, all(80, "pump-2")...) // who had it in memory writes on
+	b.apply(o, all(80, "pump-2")...) // the output that had the device in memory goes on
 	if err := db.Scrub(t.Context(), "rule_state", "rule_result"); err != nil {
 		t.Fatal(err)
 	}
 	if found := b.holding("gone-and-forgotten"); len(found) > 0 {
-		t.Errorf("after the erasure the device is named in %q", found)
+		t.Errorf("after the erasure the name of the device is in %q", found)
 	}
 	if len(b.holding("pump-2")) == 0 || len(b.results()) == 0 {
-		t.Error("what is of another device is gone")
+		t.Error("the state or the results of another device are gone")
 	}
 }
 
-// holding are the files of the store that hold a text, in whatever case.
+// holding returns the files of the store that contain a text, which is lower-case here, in any case.
 func (b *bench) holding(text string) (files []string) {
 	b.Helper()
 	err := filepath.WalkDir(filepath.Dir(b.file), func(path string, d fs.DirEntry, err error) error {
@@ -90,8 +89,8 @@ func (b *bench) holding(text string) (files []string) {
 	return files
 }
 
-// One fleet sends more keys than it may have beside one that does not: the other
-// one's results are what they are alone, and what is kept is bounded.
+// A fleet that sends more keys than its limit does not change the results of another fleet, and the
+// number of keys that are kept stays bounded.
 func TestLimits_AFleetWithTooManyKeysIsItsOwnAlone(t *testing.T) {
 	keys := 20_000
 	if more, err := strconv.Atoi(os.Getenv("WEIR_TORTURE_KEYS")); err == nil {
@@ -143,15 +142,15 @@ func TestLimits_AFleetWithTooManyKeysIsItsOwnAlone(t *testing.T) {
 	alone, _, _ := run(0)
 	beside, over, state := run(keys)
 	if len(alone) == 0 || !slices.Equal(alone, beside) {
-		t.Errorf("alone it told\n%s\nand beside the other\n%s", strings.Join(alone, "\n"), strings.Join(beside, "\n"))
+		t.Errorf("results alone:\n%s\nbeside the other fleet:\n%s", strings.Join(alone, "\n"), strings.Join(beside, "\n"))
 	}
 	if over == 0 || state > most+10 {
 		t.Errorf("%d events were refused, and %d keys are kept", over, state)
 	}
 }
 
-// A rule set of a thousand rules is loaded in half a second of one core: the bound is
-// for a slow machine, and the race detector. It keeps some MiB.
+// A set of a thousand rules loads in half a second of CPU time, and keeps a few MiB. The bounds are
+// higher, for slow machines and the race detector.
 func TestRuleSet_AThousandRulesLoadInSeconds(t *testing.T) {
 	var text strings.Builder
 	text.WriteString("rules:\n")
@@ -185,7 +184,7 @@ func TestRuleSet_AThousandRulesLoadInSeconds(t *testing.T) {
 	runtime.KeepAlive(set)
 }
 
-// cpu is what this process has used.
+// cpu returns the CPU time that this process has used.
 func cpu(t testing.TB) time.Duration {
 	t.Helper()
 	var u syscall.Rusage
@@ -195,8 +194,8 @@ func cpu(t testing.TB) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// While nobody takes results they wait in the store, and no more of them than a batch
-// is in memory; then each is handed on, once, each revision after the one before.
+// While their sink is down, results wait in the store, and no more than a batch of them is in
+// memory. When it is back, each is handed on once, and the revisions of an id in their order.
 func TestRuleResults_WaitWhileTheirSinkIsAway(t *testing.T) {
 	b := newBench(t, everything)
 	o := b.operator()
@@ -217,7 +216,7 @@ func TestRuleResults_WaitWhileTheirSinkIsAway(t *testing.T) {
 		b.apply(o, part...)
 		batch, ack, err := in.ReadBatch(t.Context())
 		if err == nil {
-			err = ack(t.Context(), errors.New("the sink is away"))
+			err = ack(t.Context(), errors.New("the sink is down"))
 		}
 		if err != nil || len(batch) > handedMost {
 			t.Fatalf("%d results in a batch, %v", len(batch), err)
@@ -238,7 +237,7 @@ func TestRuleResults_WaitWhileTheirSinkIsAway(t *testing.T) {
 				t.Errorf("%s/%s is handed on as %s, %v", id, revision, raw, err)
 			}
 			if fmt.Sprint(revisions[id]) != revision {
-				t.Errorf("revision %s of %s comes when %d is to", revision, id, revisions[id])
+				t.Errorf("revision %s of %s is handed on, want revision %d", revision, id, revisions[id])
 			}
 			revisions[id]++
 			n++
@@ -249,8 +248,8 @@ func TestRuleResults_WaitWhileTheirSinkIsAway(t *testing.T) {
 	}
 }
 
-// Batches of an honest fleet beside one that sends only new keys: of the fleet's
-// limit, an event costs a look.
+// Batches of one fleet beside another that sends only new keys: beyond the limit of its fleet, an
+// event costs only a look-up.
 func BenchmarkEventRulesBesideAFleetOfNewKeys(b *testing.B) {
 	for _, share := range []int{0, 50} {
 		b.Run(fmt.Sprintf("noisy=%d%%", share), func(b *testing.B) {

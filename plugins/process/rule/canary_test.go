@@ -10,13 +10,13 @@ import (
 	"time"
 )
 
-// fleets is a place where events of fleets come to one operator.
+// fleets is a bench with one output that is given events of several fleets.
 type fleets struct {
 	*bench
 	v      *Versions
 	o      *output
 	offset int64
-	known  []Version // by which results are named: from 1
+	known  []Version // told names them by their place in this list, from 1
 }
 
 func newFleets(t *testing.T, file string, texts ...string) *fleets {
@@ -29,7 +29,7 @@ func newFleets(t *testing.T, file string, texts ...string) *fleets {
 	return f
 }
 
-// come applies an event of each fleet at a second.
+// come applies an event of each fleet, stamped so many seconds after noon.
 func (f *fleets) come(second int, fleets ...string) {
 	f.Helper()
 	for _, fleet := range fleets {
@@ -54,7 +54,7 @@ func (f *fleets) back() {
 	}
 }
 
-// told are the windows of the first minutes, and by which version they were told.
+// told returns the results of windows of the first minutes, each with the version that it names.
 func (f *fleets) told(minutes int) (all []string) {
 	f.Helper()
 	for _, raw := range f.results() {
@@ -73,15 +73,16 @@ func (f *fleets) told(minutes int) (all []string) {
 	return all
 }
 
-// ends says that nothing drains in the end, and that all is accounted for.
+// ends checks that nothing drains any more, and calls comesOut.
 func (f *fleets) ends() {
 	f.Helper()
 	if got := f.drains(f.o); len(got) > 0 {
-		f.Errorf("after all: %q", got)
+		f.Errorf("in the end these still drain: %q", got)
 	}
 	f.comesOut()
 }
 
+// comesOut checks that the accounts add up, and that no two operators have the same epoch.
 func (f *fleets) comesOut() {
 	f.Helper()
 	accounts, err := Accounts(f.Context(), f.o.db)
@@ -99,8 +100,8 @@ func (f *fleets) comesOut() {
 	}
 }
 
-// A version that changes only how a rule is told, and bounded, is in force for its
-// fleets alone, at once, and keeps what is open.
+// A canary that changes only the form of a rule's results and its limits takes effect at once, for
+// its fleets alone, and keeps their open windows.
 func TestCanary_ChangesOfFormAreOfItsFleets(t *testing.T) {
 	having := strings.Replace(perMinute, " }]", ", having: this.n >= 3 }]", 1)
 	f := newFleets(t, "rules: []", perMinute, having)
@@ -108,9 +109,9 @@ func TestCanary_ChangesOfFormAreOfItsFleets(t *testing.T) {
 	f.come(0, "a", "b")
 	f.first(2, "a")
 	f.come(10, "a", "b")
-	f.come(61, "a", "b") // a's first window has two
+	f.come(61, "a", "b") // the first window has two events, too few for a
 	f.o = f.operator()
-	for _, second := range []int{70, 80, 126} { // the next has three
+	for _, second := range []int{70, 80, 126} { // the second window has three events
 		f.come(second, "a", "b")
 	}
 	f.back()
@@ -125,7 +126,7 @@ func TestCanary_ChangesOfFormAreOfItsFleets(t *testing.T) {
 	f.v.activate(t, 1)
 	f.first(2, "b")
 	f.come(0, "a", "b")
-	expect(t, f.told(1), "b 0s 1 by 2") // at once
+	expect(t, f.told(1), "b 0s 1 by 2") // before the window closes
 
 	limits := strings.Replace(perMinute, " }]", ", limits: { keys_per_fleet: 1 } }]", 1)
 	f = newFleets(t, "rules: []", perMinute, limits)
@@ -138,12 +139,12 @@ func TestCanary_ChangesOfFormAreOfItsFleets(t *testing.T) {
 	}
 	accounts, err := Accounts(t.Context(), f.o.db)
 	if err != nil || accounts[0].Rules[0].Counts[OverLimit] != 1 || accounts[0].Rules[0].Counts[Counted] != 3 {
-		t.Errorf("of the limit of one fleet: %+v, %v", accounts, err)
+		t.Errorf("with a limit of one fleet: %+v, %v", accounts, err)
 	}
 }
 
-// What a partition did not see in between changes nothing: other fleets of the same
-// version, and another canary, are taken up as they are.
+// A partition may not see each activation. It takes up the newest as it is, also if that is the same
+// canary for other fleets.
 func TestCanary_OtherFleetsOfItAreTakenUp(t *testing.T) {
 	f := newFleets(t, "rules: []", perMinute, otherwise())
 	f.v.activate(t, 1)
@@ -158,12 +159,12 @@ func TestCanary_OtherFleetsOfItAreTakenUp(t *testing.T) {
 	f.come(70, "a", "b")
 	f.come(121, "a", "b")
 	f.back()
-	f.first(2, "a", "b") // a's counts at 2 go on
+	f.first(2, "a", "b") // version 2 counts a again
 	f.come(130, "a", "b")
 	f.comesOut()
 	f.come(181, "a", "b")
 	f.come(250, "a", "b")
-	// a was of 2 between 0:20 and 1:01, in which none of its windows began
+	// a had version 2 from 0:20 to 1:01, and none of its windows began in that time.
 	expect(t, f.told(4), "a 0s 2 by 1", "a 1m0s 2 by 1", "a 2m0s 2 by 1", "a 3m0s 1 by 2",
 		"b 0s 2 by 1", "b 1m0s 2 by 2", "b 2m0s 2 by 2", "b 3m0s 1 by 2")
 	f.back()
@@ -172,8 +173,8 @@ func TestCanary_OtherFleetsOfItAreTakenUp(t *testing.T) {
 	f.ends()
 }
 
-// A canary goes on when what is in force for all becomes another, and is taken over
-// when it becomes the same.
+// A canary goes on when the version for all other fleets changes. When that becomes the version of
+// the canary, it takes over what the canary has counted.
 func TestCanary_GoesOnOverAnotherBase(t *testing.T) {
 	third := strings.Replace(perMinute, "n: count()", "n: count(), q: min(this.metrics.v)", 1)
 	f := newFleets(t, perMinute, perMinute, otherwise(), third)
@@ -192,7 +193,7 @@ func TestCanary_GoesOnOverAnotherBase(t *testing.T) {
 	f.come(70, "a", "b")
 	f.come(121, "a", "b")
 	f.comesOut()
-	change(otherwise()) // as the canary has it
+	change(otherwise()) // the version of the canary
 	f.come(130, "a", "b")
 	f.comesOut()
 	f.come(181, "a", "b")
@@ -206,8 +207,8 @@ func TestCanary_GoesOnOverAnotherBase(t *testing.T) {
 	f.ends()
 }
 
-// A canary goes over a file that has no rules, which is what weir is shipped with;
-// taken back, there are none.
+// A version can be a canary while the file has no rules, as the one that weir is shipped with. After
+// a rollback there are no rules.
 func TestCanary_GoesOverNoRules(t *testing.T) {
 	f := newFleets(t, "rules: []", perMinute)
 	f.come(0, "a", "b")
@@ -229,11 +230,11 @@ func TestCanary_GoesOverNoRules(t *testing.T) {
 	expect(t, f.told(3), "a 0s 1 by 1", "a 2m0s 1 by 1", "b 2m0s 1 by 1")
 	f.comesOut()
 	if accounts, err := Accounts(t.Context(), f.o.db); err != nil || accounts[0].Missed != 0 || accounts[0].First != 8 {
-		t.Errorf("records of a time without rules are accounted for as %+v, %v", accounts, err)
+		t.Errorf("the account has records from a time without rules: %+v, %v", accounts, err)
 	}
 }
 
-// A rule that went and came back has missed no record: there was none to count.
+// Records that come while there are no rules are not counted as missed when rules come back.
 func TestEventRules_WithoutRulesNothingIsMissed(t *testing.T) {
 	f := newFleets(t, "rules: []", perMinute)
 	f.come(0, "a")
@@ -251,7 +252,7 @@ func TestEventRules_WithoutRulesNothingIsMissed(t *testing.T) {
 	}
 }
 
-// A canary that was taken back drains, while another one begins.
+// A canary that was rolled back drains while another one begins.
 func TestCanary_DrainsWhileAnotherBegins(t *testing.T) {
 	third := strings.Replace(perMinute, "n: count()", "n: count(), q: min(this.metrics.v)", 1)
 	f := newFleets(t, "rules: []", perMinute, otherwise(), third)
@@ -259,7 +260,7 @@ func TestCanary_DrainsWhileAnotherBegins(t *testing.T) {
 	f.come(0, "a", "b")
 	f.first(2, "a")
 	f.come(20, "a", "b")
-	f.come(61, "a", "b") // begins in 2 for a
+	f.come(61, "a", "b") // for a, version 2 emits the window that begins here
 	f.back()
 	f.first(3, "b")
 	f.come(70, "a", "b")
@@ -275,7 +276,8 @@ func TestCanary_DrainsWhileAnotherBegins(t *testing.T) {
 	f.ends()
 }
 
-// Groups say which version fleets are to have, which they have, and where not yet.
+// Groups returns, for each group of fleets, the active version, the versions that partitions use for
+// it, and how many partitions do not use the active one yet.
 func TestGroups_SayWhatFleetsAreToHaveAndHave(t *testing.T) {
 	some := []string{"plant-*"}
 	partitions := []Since{{Partition: 0, Version: "one", Canary: "two", Fleets: some}, {Partition: 1, Version: "one"},
@@ -288,14 +290,14 @@ func TestGroups_SayWhatFleetsAreToHaveAndHave(t *testing.T) {
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, want %+v", got, want)
 	}
-	// taken back: a partition that still has it is behind
+	// After a rollback, a partition that still has the canary is behind.
 	got = Groups(Activation{Number: 1, Version: "one"}, partitions[:2])
 	if want = []Group{{[]string{}, 1, "one", []Running{{"one", 2}}, 1}}; !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 }
 
-// Names and patterns are trimmed, and what can be none is refused.
+// Names and patterns of fleets are trimmed, and invalid ones are refused.
 func TestCanary_FleetsAreNamesOrPatterns(t *testing.T) {
 	f := newFleets(t, "rules: []", perMinute)
 	for _, fleets := range [][]string{nil, {}, {""}, {" "}, {"["}, {"a", ""}, {"a b"}, make([]string, 101)} {

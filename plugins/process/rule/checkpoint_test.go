@@ -16,7 +16,7 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// rows is how many keys have a row, and how many a grave.
+// rows returns how many keys have a row with a state, and how many a grave: a row without one.
 func (b *bench) rows() (n, graves int) {
 	b.Helper()
 	db, err := sqldb.Open(b.Context(), b.url)
@@ -31,7 +31,7 @@ func (b *bench) rows() (n, graves int) {
 	return n, graves
 }
 
-// round is a batch with an event of each of some devices.
+// round returns a batch with one event of each of so many devices.
 func round(devices int, offset *int64, after time.Duration) (batch []*service.Message) {
 	for d := range devices {
 		raw := strings.Replace(at(after, 1), "pump-1", fmt.Sprint("pump-", d), 1)
@@ -41,8 +41,9 @@ func round(devices int, offset *int64, after time.Duration) (batch []*service.Me
 	return batch
 }
 
-// However many keys changed, a batch writes a few rows of them, until all have one and the
-// journal from before is gone; and of what changes all the time a checkpoint has one row.
+// However many keys changed, a batch writes at most rowsEach rows, until all keys have one and the
+// journal from before the checkpoint is gone. A checkpoint writes one row of a key, also if the key
+// changes with each batch.
 func TestCheckpoint_ABatchWritesAFewRows(t *testing.T) {
 	const devices, each = 40, 7
 	b := newBench(t, perMinute)
@@ -52,17 +53,17 @@ func TestCheckpoint_ABatchWritesAFewRows(t *testing.T) {
 	b.apply(o, round(devices, &offset, 0)...)
 	before := len(b.journal())
 	h := o.places[place{"raw-events", 0}]
-	h.since = time.Time{} // one is due
+	h.since = time.Time{} // a checkpoint is due
 	b.apply(o, round(devices, &offset, s)...)
 	have, _ := b.rows()
 	if have != each {
-		t.Fatalf("%d rows with the batch with which it began", have)
+		t.Fatalf("%d rows were written with the first batch of the checkpoint", have)
 	}
 	for batches := 1; len(b.journal()) > before; batches++ {
 		b.apply(o, round(devices, &offset, 2*s)...)
 		now, _ := b.rows()
 		if now-have > each || batches > devices/each+1 {
-			t.Fatalf("after %d batches %d rows, of which the last one wrote %d", batches, now, now-have)
+			t.Fatalf("after %d batches there are %d rows, and the last batch wrote %d", batches, now, now-have)
 		}
 		if have = now; now == devices {
 			break
@@ -86,12 +87,12 @@ func TestCheckpoint_ABatchWritesAFewRows(t *testing.T) {
 	want := b.count("minute")[1][len("pump-1 "):]
 	for _, told := range b.count("minute") {
 		if !strings.HasSuffix(told, want) {
-			t.Errorf("told %s, and another %s", told, want)
+			t.Errorf("the result %s does not end in %s, as that of another device", told, want)
 		}
 	}
 }
 
-// A key that is gone has a grave as long as the journal has the events that made it go.
+// A key that is gone has a grave for as long as the journal has the events that made it go.
 func TestCheckpoint_GravesGoWithTheJournal(t *testing.T) {
 	b := newBench(t, perMinute)
 	o := b.operator()
@@ -101,15 +102,15 @@ func TestCheckpoint_GravesGoWithTheJournal(t *testing.T) {
 	if n, graves := b.rows(); n != 3 || graves != 0 {
 		t.Fatalf("%d rows, %d graves", n, graves)
 	}
-	b.apply(o, round(1, &offset, 70*s)...) // all are told; pump-0 has a new window
+	b.apply(o, round(1, &offset, 70*s)...) // all windows close; pump-0 has a new one
 	o.rowsEach, o.journalMost = 1, 1
-	b.apply(o, round(1, &offset, 71*s)...) // a checkpoint begins, and writes one
+	b.apply(o, round(1, &offset, 71*s)...) // a checkpoint begins, and writes one row
 	b.apply(o, round(1, &offset, 72*s)...)
 	if n, graves := b.rows(); n+graves != 3 || graves == 0 {
 		t.Errorf("%d rows, %d graves", n, graves)
 	}
 	told := len(b.results())
-	b.apply(b.operator(), round(1, &offset, 73*s)...) // who reads it anew makes none of it again
+	b.apply(b.operator(), round(1, &offset, 73*s)...) // an output that reads the partition anew emits nothing again
 	if now := len(b.results()); now != told || told != 3 {
 		t.Errorf("%d results, and then %d", told, now)
 	}
@@ -123,9 +124,9 @@ func TestCheckpoint_GravesGoWithTheJournal(t *testing.T) {
 	}
 }
 
-// Keys that close and come again while their rows are written are what they were to
-// whoever reads them anew, after each batch.
-func TestCheckpoint_WhoReadsThemAnewHasTheSame(t *testing.T) {
+// Outputs that read the partition anew for each batch, while keys close and come again and their
+// rows are written some at a time, emit the same results as one output that has all in memory.
+func TestCheckpoint_ReadingAnewChangesNoResult(t *testing.T) {
 	rules := strings.Replace(everything, "rules:", "rules: # read anew", 1)
 	for _, most := range []int{0, 300, 2000, 5000} {
 		kept, anew := newBench(t, rules), newBench(t, rules)
@@ -147,15 +148,15 @@ func TestCheckpoint_WhoReadsThemAnewHasTheSame(t *testing.T) {
 		}
 		for id, told := range want {
 			if got[id] != told {
-				t.Fatalf("told %q, not %q", got[id], told)
+				t.Fatalf("the result is %q, want %q", got[id], told)
 			}
 		}
 	}
 }
 
-// A key that was one too many is so when the journal is counted again, though by then
-// other keys have their rows, or are gone.
-func TestCheckpoint_WhoWasRefusedIsRefusedAgain(t *testing.T) {
+// A key that was refused because its fleet had too many is refused again when the journal is counted
+// again, although by then other keys have rows already, or are gone.
+func TestCheckpoint_ARefusedKeyIsRefusedAgain(t *testing.T) {
 	told := func(anew bool) map[string]string {
 		b := newBench(t, perMinute)
 		b.extra = "keys_per_fleet: 3"
@@ -176,8 +177,8 @@ func TestCheckpoint_WhoWasRefusedIsRefusedAgain(t *testing.T) {
 	}
 }
 
-// When rules change, what the journal has is written as rows: a key that went since a
-// checkpoint wrote its row has none.
+// When rules change, the journal is written as rows. A key that has gone since a checkpoint wrote its
+// row has no row then.
 func TestCheckpoint_KeysThatWentHaveNoRowWhenRulesChange(t *testing.T) {
 	b := newBench(t, perMinute)
 	o := b.operator()
@@ -188,22 +189,22 @@ func TestCheckpoint_KeysThatWentHaveNoRowWhenRulesChange(t *testing.T) {
 	if n, _ := b.rows(); n != 3 {
 		t.Fatalf("%d rows", n)
 	}
-	b.apply(o, round(1, &offset, 70*s)...) // the other two are told, and gone
+	b.apply(o, round(1, &offset, 70*s)...) // all windows close, and the keys of the other two are gone
 	told := fmt.Sprint(b.count("minute"))
 	b.write(strings.Replace(perMinute, "rules: [", `rules: [{ name: other, key: [device_id], select: { n: count() },
 		window: { type: tumbling, size: 1m, allowed_lateness: 0s } }, `, 1))
 	b.apply(b.operator(), round(1, &offset, 71*s)...)
 	if n, graves := b.rows(); n != 1 || graves > 0 {
-		t.Errorf("%d rows, %d graves, of one key", n, graves)
+		t.Errorf("%d rows, %d graves, want one row", n, graves)
 	}
 	b.apply(b.operator(), round(1, &offset, 72*s)...)
 	if now := fmt.Sprint(b.count("minute")); now != told {
-		t.Errorf("told %s, and then %s", told, now)
+		t.Errorf("the results were %s, and are now %s", told, now)
 	}
 }
 
-// While a rule drains, rows are written with each batch, over those of checkpoints: a key
-// that goes then has none.
+// While a rule drains, rows are written with each batch, also over those that a checkpoint has
+// written. A key that goes in that time has no row left.
 func TestCheckpoint_KeysThatGoWhileARuleDrainsHaveNoRow(t *testing.T) {
 	const two = `rules: [{ name: minute, key: [device_id], select: { n: count() }, window: { type: tumbling, size: 1m, allowed_lateness: 0s } },
 		{ name: other, key: [device_id], select: { n: count() }, window: { type: tumbling, size: 1h, allowed_lateness: 0s } }]`
@@ -213,22 +214,21 @@ func TestCheckpoint_KeysThatGoWhileARuleDrainsHaveNoRow(t *testing.T) {
 	b.apply(o, round(3, &offset, 0)...)
 	o.places[place{"raw-events", 0}].since = time.Time{}
 	b.apply(o, round(3, &offset, s)...)
-	b.write(strings.Replace(two, "size: 1h", "size: 2h", 1)) // the hour drains
+	b.write(strings.Replace(two, "size: 1h", "size: 2h", 1)) // other drains
 	o = b.operator()
 	b.apply(o, round(1, &offset, 2*s)...)
-	b.apply(o, round(1, &offset, 70*s)...) // minutes of all are told
+	b.apply(o, round(1, &offset, 70*s)...) // the minutes of all devices close
 	minutes := 0
 	if err := o.db.QueryRow(`SELECT count(*) FROM rule_state WHERE epoch = $1`,
 		o.places[place{"raw-events", 0}].ops[0].Epoch).Scan(&minutes); err != nil {
 		t.Fatal(err)
 	}
 	if minutes != 1 {
-		t.Errorf("%d rows of minutes, of which one is open", minutes)
+		t.Errorf("%d rows of the rule minute, want 1", minutes)
 	}
 }
 
-// What an earlier weir left in the journal is written as rows: images, and entries that
-// do not say who was refused.
+// A journal in which an earlier weir has left an image is written as rows when it is read.
 func TestJournalBefore_IsWrittenAsRows(t *testing.T) {
 	told := func(before bool) map[string]string {
 		b := newBench(t, perMinute)

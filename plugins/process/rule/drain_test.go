@@ -14,12 +14,12 @@ import (
 	"weir/internal/event"
 )
 
-// otherwise is perMinute, counted otherwise.
+// otherwise returns perMinute with another select, which gives it another epoch.
 func otherwise() string {
 	return strings.Replace(perMinute, "n: count()", "n: count(), m: max(this.metrics.v)", 1)
 }
 
-// says are the results of a rule, with the number of the version that they are of.
+// says returns the results of a rule, each with the place of its version in versions, from 1.
 func (b *bench) says(rule string, versions ...Version) (told []string) {
 	b.Helper()
 	for _, raw := range b.results() {
@@ -34,6 +34,7 @@ func (b *bench) says(rule string, versions ...Version) (told []string) {
 	return told
 }
 
+// drains returns the names of the rules that drain.
 func (b *bench) drains(o *output) (all []string) {
 	b.Helper()
 	tx, _, err := begin(b.Context(), o.db)
@@ -54,9 +55,9 @@ func (b *bench) drains(o *output) (all []string) {
 	return all
 }
 
-// What was open when a rule changed is told whole by the rule as it was, what
-// begins later by the rule as it is; then nothing of the old one is left.
-func TestDrain_WhatWasOpenIsToldByTheRuleAsItWas(t *testing.T) {
+// A window that was open when a rule changed is emitted, whole, by the old form of the rule, and
+// those that begin later by the new form. Afterwards nothing of the old form is left.
+func TestDrain_OpenWindowsAreEmittedByTheOldForm(t *testing.T) {
 	b := newBench(t, "rules: []")
 	v := b.versions()
 	one, two := v.put(t, perMinute), v.put(t, otherwise())
@@ -68,17 +69,17 @@ func TestDrain_WhatWasOpenIsToldByTheRuleAsItWas(t *testing.T) {
 	if got := b.drains(o); !slices.Equal(got, []string{"minute"}) {
 		t.Errorf("draining: %q", got)
 	}
-	o = b.operator() // another process goes on with it
+	o = b.operator() // another process goes on
 	b.apply(o, message(0, 3, at(50*s, 1)), message(0, 4, at(61*s, 1)), message(0, 5, at(70*s, 1)))
-	b.apply(o, message(0, 6, at(5*s, 1))) // late: the window is told
+	b.apply(o, message(0, 6, at(5*s, 1))) // late: its window is closed
 	b.apply(o, message(0, 7, at(130*s, 1)), message(0, 8, at(260*s, 1)))
 	expect(t, b.says("minute", one, two), "0s 4 by 1", "1m0s 2 by 2", "2m0s 1 by 2")
 	if got := b.drains(o); len(got) > 0 {
-		t.Errorf("after the drain: %q", got)
+		t.Errorf("still draining in the end: %q", got)
 	}
 	var epochs int
 	if err := o.db.QueryRow(`SELECT count(DISTINCT epoch) FROM rule_state`).Scan(&epochs); err != nil || epochs != 1 {
-		t.Errorf("state of %d rules is kept (%v)", epochs, err)
+		t.Errorf("the state of %d epochs is kept, want 1 (%v)", epochs, err)
 	}
 	accounts, err := Accounts(t.Context(), o.db)
 	if err != nil || len(accounts) != 1 || len(accounts[0].Problems()) > 0 {
@@ -86,8 +87,8 @@ func TestDrain_WhatWasOpenIsToldByTheRuleAsItWas(t *testing.T) {
 	}
 }
 
-// A rule that comes back while it drains has counted meanwhile: no window is
-// missing, none is told twice, and its results go on under their ids.
+// A rule that comes back while it drains has counted meanwhile: no window is missing, none is emitted
+// twice, and its results keep their ids.
 func TestDrain_ARollbackWithinItLeavesNoGap(t *testing.T) {
 	for _, back := range []string{"rollback", "removed and put back"} {
 		b := newBench(t, "rules: []")
@@ -114,15 +115,15 @@ func TestDrain_ARollbackWithinItLeavesNoGap(t *testing.T) {
 			expect(t, b.says("minute", one, two), "0s 2 by 1", "1m0s 2 by 2", "2m0s 1 by 1", "3m0s 1 by 1")
 		} else {
 			expect(t, b.says("minute", one, two), "0s 2 by 1", "1m0s 2 by 1", "2m0s 1 by 1", "3m0s 1 by 1")
-			expect(t, b.says("another", one, two)) // it is in force no more
+			expect(t, b.says("another", one, two)) // it is not in force any more, and emits nothing
 		}
 		if got := b.drains(o); len(got) > 0 {
-			t.Errorf("%s: after all: %q", back, got)
+			t.Errorf("%s: still draining in the end: %q", back, got)
 		}
 	}
 }
 
-// changing is every kind of rule, of which n says how they count.
+// changing returns rules of every kind, whose epochs depend on n.
 func changing(n int) string {
 	return strings.ReplaceAll(everything+`
   - { name: whole, key: [device_id], window: { type: tumbling, size: 2m, allowed_lateness: 0s },
@@ -136,8 +137,9 @@ func of(fleet string, msg *service.Message) *service.Message {
 	return msg
 }
 
-// Fleets that get a version first have it from then on, and all others what they
-// had; rolled back it has no gap, and in force for all it goes on where it was.
+// The fleets of a canary have its version from then on, and all others the one before. When it is
+// rolled back, the version before has no gap. When it is activated for all, it goes on with what it
+// has counted.
 func TestCanary_SomeFleetsGetAVersionFirst(t *testing.T) {
 	for end, want := range map[string][]string{
 		"rollback": {"a 0s 2 by 1", "a 1m0s 2 by 2", "a 2m0s 2 by 2", "a 3m0s 2 by 1",
@@ -165,7 +167,7 @@ func TestCanary_SomeFleetsGetAVersionFirst(t *testing.T) {
 			t.Fatalf("%+v, %v", some, err)
 		}
 		if _, err := v.ActivateFor(t.Context(), one.Number, []string{"b"}, "ann"); !errors.Is(err, ErrCanary) {
-			t.Errorf("a second one: %v", err)
+			t.Errorf("a second canary: %v", err)
 		}
 		both(20)
 		both(61)
@@ -199,7 +201,7 @@ func TestCanary_SomeFleetsGetAVersionFirst(t *testing.T) {
 		slices.Sort(told)
 		expect(t, told, want...)
 		if got := b.drains(o); len(got) > 0 {
-			t.Errorf("%s: after all: %q", end, got)
+			t.Errorf("%s: still draining in the end: %q", end, got)
 		}
 		if accounts, err := Accounts(t.Context(), o.db); err != nil || len(accounts[0].Problems()) > 0 {
 			t.Errorf("accounts: %+v, %v", accounts, err)
@@ -207,10 +209,9 @@ func TestCanary_SomeFleetsGetAVersionFirst(t *testing.T) {
 	}
 }
 
-// Versions come and go while a log is read, for all fleets and for some: however it
-// is cut into batches, killed, and delivered again, the same results with the same
-// bytes; and each event of a rule that is in all versions is in one window that is
-// told, of whichever version.
+// Versions come and go while a log is read, for all fleets and for some. However the log is cut into
+// batches and delivered again, and whenever the process is killed, the results have the same bytes.
+// Each event is in exactly one emitted window of a rule that all versions have, of whichever version.
 func TestDrain_BatchesAndKillsDoNotShow(t *testing.T) {
 	for seed := range uint64(5) {
 		r := rand.New(rand.NewPCG(seed, 77))
@@ -244,13 +245,13 @@ func TestDrain_BatchesAndKillsDoNotShow(t *testing.T) {
 			for i := range 3 {
 				v.put(t, changing(i))
 			}
-			v.put(t, strings.ReplaceAll(changing(0), "having: this.n > 1", "having: this.n > 2")) // in form alone
+			v.put(t, strings.ReplaceAll(changing(0), "having: this.n > 1", "having: this.n > 2")) // another form alone
 			o, at := b.operator(), 0
 			for i, step := range steps {
 				if err := step(v); err != nil {
 					t.Fatal(err)
 				}
-				b.apply(o, log[at]) // it is taken up at the same offset
+				b.apply(o, log[at]) // each run takes the version up at the same offset
 				at++
 				for until := min((i+1)*part, len(log)); at < until; {
 					to := until
@@ -275,7 +276,7 @@ func TestDrain_BatchesAndKillsDoNotShow(t *testing.T) {
 				t.Errorf("seed %d: accounts: %v, %v", seed, accounts, err)
 			}
 			if got := b.recomputed(stored(t, log)); len(got.Differing) > 0 || got.Right == 0 {
-				t.Errorf("seed %d: computed again: %+v", seed, got)
+				t.Errorf("seed %d: recomputed: %+v", seed, got)
 			}
 			return b.results()
 		}
@@ -285,24 +286,24 @@ func TestDrain_BatchesAndKillsDoNotShow(t *testing.T) {
 			if told := parseTold(t, []byte(raw)); told.Rule == "whole" {
 				window := fmt.Sprint(told.Fleet, told.Key, told.Start)
 				if windows[window] {
-					t.Errorf("seed %d: the window %s is told twice", seed, window)
+					t.Errorf("seed %d: the window %s is emitted twice", seed, window)
 				}
 				windows[window] = true
 				counted += told.Values["n"].(float64)
 			}
 		}
 		if counted != n {
-			t.Errorf("seed %d: windows hold %v of %d events", seed, counted, n)
+			t.Errorf("seed %d: the windows count %v events, want %d", seed, counted, n)
 		}
 		for range tortured(1) {
 			got := run(true)
 			for id, result := range want {
 				if got[id] != result {
-					t.Fatalf("seed %d: told was\n%s\nand now\n%s", seed, result, got[id])
+					t.Fatalf("seed %d: the result was\n%s\nand is now\n%s", seed, result, got[id])
 				}
 			}
 			if len(got) != len(want) {
-				t.Fatalf("seed %d: %d results, and now %d", seed, len(want), len(got))
+				t.Fatalf("seed %d: there were %d results, and are now %d", seed, len(want), len(got))
 			}
 		}
 	}

@@ -12,8 +12,8 @@ import (
 
 const examples = "../../../docs/examples/rules"
 
-// What the shipped examples tell of their events is what is shown, byte for byte,
-// and in another order of the events the same but for their numbers.
+// The shipped examples have the results that are shown with them, byte for byte, also when their
+// events come in another order in which none is late.
 func TestRules_ShippedExamplesTellWhatIsShown(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join(examples, "*.yaml"))
 	if err != nil || len(files) < 2 {
@@ -47,7 +47,7 @@ func TestRules_ShippedExamplesTellWhatIsShown(t *testing.T) {
 			slices.Sort(told)
 			slices.Sort(shown)
 			if !slices.Equal(told, shown) {
-				t.Errorf("%s (weir rules try --rules %s --events %s.events.ndjson): told\n%s", file, file, name,
+				t.Errorf("%s (weir rules try --rules %s --events %s.events.ndjson): the results are\n%s", file, file, name,
 					strings.Join(told, ""))
 				break
 			}

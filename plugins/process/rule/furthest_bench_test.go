@@ -10,7 +10,8 @@ import (
 	"weir/tests/bench/backlog"
 )
 
-// What the sums of a funnel cost beside its results: a pattern by another name has none.
+// What the sums of a funnel cost in addition to its results: the same pattern with a name that is not
+// a funnel's has no sums.
 func BenchmarkFurthest_BesideResults(b *testing.B) {
 	for _, name := range []string{"funnel_buy", "pattern_buy"} {
 		b.Run(name, func(b *testing.B) {
@@ -27,8 +28,8 @@ func BenchmarkFurthest_BesideResults(b *testing.B) {
 	}
 }
 
-// How long a day and a month of twelve partitions take to add up, each of many devices,
-// and as many results one by one as are counted so.
+// The time to add up the sums of a day and of a month, with 30,000 devices in each. Hours of the last
+// day have a row for each of twelve partitions, those before are gathered into one.
 func BenchmarkFurthest_SumFunnel(b *testing.B) {
 	w := newBench(b, funnelRules)
 	w.apply(w.operator())
@@ -45,7 +46,7 @@ func BenchmarkFurthest_SumFunnel(b *testing.B) {
 	const hours = 31 * 24
 	var rows [][]any
 	for hour := range hours {
-		for part := range map[bool]int{true: 12, false: 1}[hour < 24] { // gathered, when it is over
+		for part := range map[bool]int{true: 12, false: 1}[hour < 24] {
 			rows = append(rows, []any{"plant-1", "funnel_buy", hourOf(noon().UnixMicro()) - int64(hour)*hourLong,
 				"user-events", part, sum.Entries, 1, 1, sum.append(nil)})
 		}

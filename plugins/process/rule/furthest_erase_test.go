@@ -16,7 +16,7 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// target is an erasure of a device that is buried.
+// target buries the tombstone of a device, and returns the target of its erasure.
 func (b *bench) target(db *sqldb.DB, job, device string) tombstone.Target {
 	b.Helper()
 	t := tombstone.Target{Job: job, Fleet: "plant-1", Device: device, Until: time.Now().UnixMicro()}
@@ -26,9 +26,9 @@ func (b *bench) target(db *sqldb.DB, job, device string) tombstone.Target {
 	return t
 }
 
-// The sums of hours in which an erased device had results are made anew of those that
-// are left, also when the process is killed meanwhile: then they are what they would be
-// had the device never been there. Until then the hours are counted one by one.
+// The sums of hours in which an erased device had results are made anew from the remaining results,
+// also if the process is killed meanwhile. In the end they are as if the device had never been there.
+// Until then the results of these hours are read one by one.
 func TestFurthest_AnErasedDeviceIsInNoSum(t *testing.T) {
 	onBoth(t, func(b *bench) {
 		ctx, r := b.Context(), rand.New(rand.NewPCG(17, 4))
@@ -41,27 +41,27 @@ func TestFurthest_AnErasedDeviceIsInNoSum(t *testing.T) {
 		if err != nil || before[countSums] < 3 || before[countResults] < 3 {
 			b.Fatal(before, err)
 		}
-		if err := tombstone.Update(ctx, db, func(tx *sql.Tx) error { // and then it is killed
+		if err := tombstone.Update(ctx, db, func(tx *sql.Tx) error { // and then the process is killed
 			return eraseRows(ctx, tx, db.Dialect, target)
 		}); err != nil {
 			b.Fatal(err)
 		}
 		b.agrees(db, whole(), 5000)
 		if _, err := SumFunnel(ctx, db, whole(), 10); !errors.Is(err, ErrRemade) {
-			b.Errorf("sums that are not made yet: %v", err)
+			b.Errorf("reading sums that are not made anew yet: %v", err)
 		}
 		for range 3 {
 			if err := tombstone.Update(ctx, db, func(tx *sql.Tx) error {
 				more, err := remakeSome(ctx, tx, db.ForUpdate(), "plant-1", 20)
 				if !more {
-					err = errors.Join(err, errors.New("it is done at once"))
+					err = errors.Join(err, errors.New("all sums were made anew before the third step"))
 				}
 				return err
 			}); err != nil {
 				b.Fatal(err)
 			}
 		}
-		b.apply(o, log[3500:4000]...) // goes on, in the same hours
+		b.apply(o, log[3500:4000]...) // results go on, also in the same hours
 		b.agrees(db, whole(), 5000)
 		if err := erase(ctx, db, target); err != nil {
 			b.Fatal(err)
@@ -74,7 +74,7 @@ func TestFurthest_AnErasedDeviceIsInNoSum(t *testing.T) {
 			b.Fatal(err)
 		}
 		if counts[countSums] != before[countSums] || counts[countResults] != before[countResults] {
-			b.Errorf("noted %v, counted before %v", counts, before)
+			b.Errorf("the erasure deleted %v, and %v were counted before", counts, before)
 		}
 		hash := xxhash.Sum64String("pump-7")
 		if err := sqldb.Each(ctx, db, func(row sqldb.Row) error {
@@ -85,7 +85,7 @@ func TestFurthest_AnErasedDeviceIsInNoSum(t *testing.T) {
 			sum, err := decodeFurthest(raw)
 			for _, set := range append(sum.made, sum.none) {
 				if _, has := slices.BinarySearch(set.few, hash); has {
-					err = errors.New("a sum has its hash")
+					err = errors.New("a sum has the hash of the erased device")
 				}
 			}
 			return err
@@ -102,8 +102,8 @@ func TestFurthest_AnErasedDeviceIsInNoSum(t *testing.T) {
 	})
 }
 
-// Sums go with the last of their results. Of an hour that has lost some, what retention
-// took might be an erased device's: it is made anew of what is left.
+// Retention deletes sums with the last of their results. Sums that have lost some results may count a
+// device that is erased later: an erasure makes them anew from the remaining results, too.
 func TestFurthest_GoesWithItsResults(t *testing.T) {
 	onBoth(t, func(b *bench) {
 		ctx, log := b.Context(), crowd(rand.New(rand.NewPCG(17, 5)), 1500, 60)
@@ -124,14 +124,14 @@ func TestFurthest_GoesWithItsResults(t *testing.T) {
 		pass := expire.Pass{Now: clock, Held: func(context.Context) ([]string, error) { return held, nil }}
 		all := b.tallied(db, whole())
 		if _, err := expireResults(ctx, db, pass, before); err != nil || b.tallied(db, whole()).entries != all.entries {
-			b.Fatalf("results of a held fleet went (%v)", err)
+			b.Fatalf("results of a held fleet were deleted (%v)", err)
 		}
 		b.everyHour(db)
 		held = nil
 		removed, err := expireResults(ctx, db, pass, before)
 		left := b.tallied(db, whole())
 		if err != nil || removed.Rows < all.entries-left.entries || left.entries == 0 || left.entries == all.entries {
-			b.Fatalf("%+v of %d, %d are left: %v", removed, all.entries, left.entries, err)
+			b.Fatalf("removed %+v of %d results, %d are left: %v", removed, all.entries, left.entries, err)
 		}
 		var gone, thinned int
 		if err := db.QueryRow(`SELECT (SELECT count(*) FROM rule_furthest f WHERE NOT EXISTS (SELECT 1 FROM rule_result r
@@ -141,7 +141,7 @@ func TestFurthest_GoesWithItsResults(t *testing.T) {
 		}
 		sum, err := SumFunnel(ctx, db, whole(), 0)
 		if err != nil || sum.Entries < left.entries {
-			b.Errorf("%d entries of %d: %v", sum.Entries, left.entries, err)
+			b.Errorf("the sums have %d entries, and there are %d results: %v", sum.Entries, left.entries, err)
 		}
 		if err := erase(ctx, db, b.target(db, "job", "of nothing")); err != nil {
 			b.Fatal(err)

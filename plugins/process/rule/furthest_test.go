@@ -27,8 +27,8 @@ const funnelRules = `rules:
   - { name: minute, key: [device_id], window: { type: tumbling, size: 1h, allowed_lateness: 1h }, select: { n: count() } }
 `
 
-// crowd is a log of two partitions, of so many devices in nine hours: out of order by
-// less than is normal, but for some that are late.
+// crowd returns a log of two partitions, with n events of so many devices in nine hours. They are out
+// of order by less than the delay, but for some that are late.
 func crowd(r *rand.Rand, n, devices int) (all []*service.Message) {
 	var offsets [2]int64
 	for i := range n {
@@ -43,14 +43,14 @@ func crowd(r *rand.Rand, n, devices int) (all []*service.Message) {
 		all = append(all, message(d%2, offsets[d%2], raw))
 		offsets[d%2]++
 	}
-	for p := range 2 { // all is decided
+	for p := range 2 { // after these all matches are decided
 		raw := strings.Replace(at(24*time.Hour, 1), "pump-1", fmt.Sprintf("last-%d", p), 1)
 		all = append(all, message(p, offsets[p], raw))
 	}
 	return all
 }
 
-// tallied is a funnel as its results say, each looked at.
+// tallied is what a funnel comes to, counted from its results one by one.
 type tallied struct {
 	entries, devices int64
 	steps            []int64
@@ -98,7 +98,7 @@ func (b *bench) tallied(db *sqldb.DB, q Query) tallied {
 	return t
 }
 
-// agrees checks that sums say what the results say: exactly, or as far off as they may.
+// agrees checks that sums agree with the results: exactly, or within the error of an estimate.
 func (b *bench) agrees(db *sqldb.DB, q Query, most int) {
 	b.Helper()
 	want := b.tallied(db, q)
@@ -122,10 +122,10 @@ func (b *bench) agrees(db *sqldb.DB, q Query, most int) {
 	}
 }
 
-// whole is a range of whole hours that has all.
+// whole returns a range of whole hours that has all results.
 func whole() Query { return ofRange(noon().Add(-24*time.Hour), noon().Add(48*time.Hour)) }
 
-// everyHour checks that the sums of each hour are, byte by byte, those of its results.
+// everyHour checks that the sums of each hour are, byte for byte, those of its results.
 func (b *bench) everyHour(db *sqldb.DB) {
 	b.Helper()
 	want := map[int64]*Furthest{}
@@ -172,7 +172,7 @@ func (b *bench) everyHour(db *sqldb.DB) {
 	}
 }
 
-// onBoth runs a test on a file, and on PostgreSQL.
+// onBoth runs a test on SQLite, and on PostgreSQL.
 func onBoth(t *testing.T, test func(b *bench)) { onBothOf(t, funnelRules, test) }
 
 func onBothOf(t *testing.T, rules string, test func(b *bench)) {
@@ -184,9 +184,9 @@ func onBothOf(t *testing.T, rules string, test func(b *bench)) {
 	})
 }
 
-// However the log is cut into batches, and whoever is killed: the sums are what the
-// results come to, in any range.
-func TestFurthest_SumsAreWhatResultsSay(t *testing.T) {
+// However the log is cut into batches, and whichever process is killed, the sums agree with the
+// results, in any range.
+func TestFurthest_SumsAgreeWithResults(t *testing.T) {
 	onBoth(t, func(b *bench) {
 		r := rand.New(rand.NewPCG(17, 1))
 		log := crowd(r, 4000, 700)
@@ -206,7 +206,7 @@ func TestFurthest_SumsAreWhatResultsSay(t *testing.T) {
 		b.everyHour(db)
 		b.agrees(db, whole(), 0)
 		if began := b.tallied(db, whole()).devices; began < 2*exactDistinct {
-			b.Fatalf("%d devices say nothing about an estimate", began)
+			b.Fatalf("%d devices are too few to test an estimate", began)
 		}
 		for range 10 {
 			from := noon().Add(time.Duration(r.IntN(6*3600)) * time.Second)
@@ -214,18 +214,18 @@ func TestFurthest_SumsAreWhatResultsSay(t *testing.T) {
 		}
 		cut := ofRange(noon(), noon().Add(150*time.Minute))
 		if _, err := SumFunnel(b.Context(), db, cut, 10); !errors.Is(err, ErrTooMany) {
-			b.Errorf("half an hour of results, of which ten may be read: %v", err)
+			b.Errorf("half an hour of results is beyond the limit of ten: %v", err)
 		}
 	})
 }
 
-// A result that is there already, of whatever process, is in the sums once.
-func TestFurthest_WhatIsThereCountsOnce(t *testing.T) {
+// A result that is emitted again, by another process, is in the sums once.
+func TestFurthest_AResultThatIsStoredCountsOnce(t *testing.T) {
 	onBoth(t, func(b *bench) {
 		log := crowd(rand.New(rand.NewPCG(17, 2)), 1200, 40)
 		b.apply(b.operator(), log...)
 		db := b.open()
-		for _, table := range []string{"rule_position", "rule_state", "rule_journal"} { // as if a backup had none
+		for _, table := range []string{"rule_position", "rule_state", "rule_journal"} { // as if a backup did not have them
 			if _, err := db.Exec(`DELETE FROM ` + table); err != nil {
 				b.Fatal(err)
 			}
@@ -233,21 +233,21 @@ func TestFurthest_WhatIsThereCountsOnce(t *testing.T) {
 		told := len(b.results())
 		b.apply(b.operator(), log...)
 		if len(b.results()) != told {
-			b.Fatalf("%d results, and then %d: they are to be the same", told, len(b.results()))
+			b.Fatalf("there were %d results, and are now %d", told, len(b.results()))
 		}
 		b.everyHour(db)
 		b.agrees(db, whole(), 0)
 	})
 }
 
-// Hours from before there were sums, hours in which they began, and results that an
-// earlier weir tells meanwhile: none is lower than it is.
-func TestFurthest_WhatHasNoSumsIsCountedOneByOne(t *testing.T) {
+// Results that no sum counts are read one by one: those from before there were sums, those of the
+// hour in which sums began, and those that an earlier weir writes meanwhile.
+func TestFurthest_ResultsWithoutSumsAreReadOneByOne(t *testing.T) {
 	onBoth(t, func(b *bench) {
 		log := crowd(rand.New(rand.NewPCG(17, 3)), 2000, 90)
 		b.apply(b.operator(), log[:900]...)
 		db := b.open()
-		for _, query := range []string{`DELETE FROM rule_furthest`, `UPDATE rule_result SET summed = 0`} { // an earlier weir's
+		for _, query := range []string{`DELETE FROM rule_furthest`, `UPDATE rule_result SET summed = 0`} { // as before sums
 			if _, err := db.Exec(query); err != nil {
 				b.Fatal(err)
 			}
@@ -261,15 +261,15 @@ func TestFurthest_WhatHasNoSumsIsCountedOneByOne(t *testing.T) {
 		}
 		sum, err := SumFunnel(b.Context(), db, whole(), 5000)
 		if want := b.tallied(db, whole()); err != nil || sum.Entries != want.entries {
-			b.Errorf("%d entries of %d: %v", sum.Entries, want.entries, err)
+			b.Errorf("the sum has %d entries, and there are %d results: %v", sum.Entries, want.entries, err)
 		}
 		if _, err := SumFunnel(b.Context(), db, whole(), 10); !errors.Is(err, ErrTooMany) {
-			b.Errorf("what has no sums is left out: %v", err)
+			b.Errorf("with a limit of ten, results without sums are left out: %v", err)
 		}
 	})
 }
 
-// The partitions of an hour that is over become one row, while results still come.
+// The rows of the partitions for an hour that is over are merged into one, while results still come.
 func TestFurthest_HoursThatAreOverAreGathered(t *testing.T) {
 	onBoth(t, func(b *bench) {
 		ctx, log := b.Context(), crowd(rand.New(rand.NewPCG(17, 6)), 3000, 200)
@@ -309,8 +309,8 @@ func TestFurthest_HoursThatAreOverAreGathered(t *testing.T) {
 	})
 }
 
-// What has no sums is found without reading what has.
-func TestFurthest_WhatHasNoSumsHasAnIndex(t *testing.T) {
+// Results that no sum counts are found by an index, without reading the others.
+func TestFurthest_ResultsWithoutSumsHaveAnIndex(t *testing.T) {
 	b := newBench(t, funnelRules)
 	b.apply(b.operator(), crowd(rand.New(rand.NewPCG(17, 7)), 100, 9)...)
 	q := whole()
@@ -329,8 +329,9 @@ func TestFurthest_WhatHasNoSumsHasAnIndex(t *testing.T) {
 	}
 }
 
-// Sums are written and read as they are, added in any order, and what is damaged is said.
-func TestFurthest_IsWhatItIsInAnyOrder(t *testing.T) {
+// A sum is the same after it was encoded and decoded, and in whatever order its parts are merged. A
+// truncated sum, or one of another version, is refused.
+func TestFurthest_IsTheSameInAnyOrder(t *testing.T) {
 	r := rand.New(rand.NewPCG(17, 8))
 	for range 30 {
 		parts := make([]*Furthest, 4)
@@ -356,25 +357,25 @@ func TestFurthest_IsWhatItIsInAnyOrder(t *testing.T) {
 			raw := parts[i].append(nil)
 			read, err := decodeFurthest(raw)
 			if err != nil || !bytes.Equal(read.append(nil), raw) {
-				t.Fatalf("read otherwise: %v", err)
+				t.Fatalf("decoding changes the sum: %v", err)
 			}
 			read.Entries = parts[i].Entries
 			sum.merge(read)
 			sum.merge(&Furthest{})
 			damaged := slices.Clone(raw)
 			damaged[r.IntN(len(raw))] ^= byte(1 + r.IntN(255))
-			_, _ = decodeFurthest(damaged) // it may be another set; it does not panic
+			_, _ = decodeFurthest(damaged) // it may be read as another set, but must not panic
 			if _, err := decodeFurthest(raw[:r.IntN(len(raw))]); err == nil {
-				t.Fatal("half of a sum is read")
+				t.Fatal("a truncated sum is decoded")
 			}
 		}
 		if sum.Entries != all.Entries || !bytes.Equal(sum.append(nil), all.append(nil)) {
-			t.Fatal("added up in parts they are another sum")
+			t.Fatal("the merged parts differ from the whole sum")
 		}
 		began, steps := sum.Devices()
 		for _, s := range steps {
 			if s.Devices > began {
-				t.Fatalf("%d of %d that began", s.Devices, began)
+				t.Fatalf("%d devices made a step, of %d that made the one before", s.Devices, began)
 			}
 			began = s.Devices
 		}

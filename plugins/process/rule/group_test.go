@@ -15,7 +15,7 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// What is told is handed on when it is committed: nobody looks for it.
+// Results are handed on as soon as they are committed, before the input polls the store.
 func TestRuleResults_AreHandedOnWithTheCommit(t *testing.T) {
 	b := newBench(t, perMinute)
 	b.res = service.MockResources()
@@ -33,24 +33,24 @@ func TestRuleResults_AreHandedOnWithTheCommit(t *testing.T) {
 	}
 	defer func() { _ = in.Close(context.Background()) }()
 	if again := in.pause(sqldb.SQLite, in.bell); again != 4*in.poll {
-		t.Errorf("a file that this process writes is looked at each %s", again)
+		t.Errorf("a file that this process writes is polled each %s", again)
 	}
 	if again := in.pause(sqldb.Postgres, in.bell); again != in.poll {
-		t.Errorf("a server that others write to is looked at each %s", again)
+		t.Errorf("a server that other processes write to is polled each %s", again)
 	}
 	for n := range int64(3) {
 		came := make(chan error, 1)
 		go func() {
 			batch, ack, err := in.ReadBatch(t.Context())
 			if err == nil && len(batch) == 0 {
-				err = errors.New("it found nothing")
+				err = errors.New("ReadBatch returned no result")
 			}
 			if err == nil {
 				err = ack(t.Context(), nil)
 			}
 			came <- err
 		}()
-		time.Sleep(20 * time.Millisecond) // it waits, or it will find the bell rung
+		time.Sleep(20 * time.Millisecond) // ReadBatch waits by now, or finds the bell rung later
 		b.apply(o, message(0, 2*n, at(time.Duration(n)*120*s, 1)), message(0, 2*n+1, at(time.Duration(n)*120*s+66*s, 1)))
 		select {
 		case err := <-came:
@@ -58,7 +58,7 @@ func TestRuleResults_AreHandedOnWithTheCommit(t *testing.T) {
 				t.Fatal(err)
 			}
 		case <-time.After(time.Minute):
-			t.Fatalf("result %d waits for somebody to look", n)
+			t.Fatalf("result %d waits until the store is polled", n)
 		}
 		in.bell.take()
 	}
@@ -71,8 +71,8 @@ func (b *bell) take() {
 	}
 }
 
-// Batches take their turn in the order in which they came, no more together than a
-// transaction may have.
+// Batches are taken in the order in which they joined, at most groupMost messages at a time, unless
+// the first batch alone is larger.
 func TestRules_BatchesTakeTheirTurn(t *testing.T) {
 	var g group
 	batch := func(n int) *asked { return &asked{batch: make(service.MessageBatch, n)} }
@@ -87,8 +87,8 @@ func TestRules_BatchesTakeTheirTurn(t *testing.T) {
 	}
 }
 
-// Batches of many partitions at once, some of them twice, count as they do one after
-// the other; whoever is told to stop meanwhile takes none of the others with it.
+// Batches of several partitions at the same time, some of them twice, are counted as one after the
+// other. A batch whose context ends meanwhile does not fail the others.
 func TestEventRules_BatchesThatComeTogetherAreCountedOnce(t *testing.T) {
 	b := newBench(t, everything)
 	b.env, b.extra = service.NewEnvironment(), "processors: [ { seen: {} } ]\n"
@@ -148,7 +148,7 @@ func TestEventRules_BatchesThatComeTogetherAreCountedOnce(t *testing.T) {
 	}
 	want := single.results()
 	if len(got) != len(want) || len(want) == 0 {
-		t.Errorf("%d results together, %d one after the other", len(got), len(want))
+		t.Errorf("%d results of batches at the same time, %d of those one after the other", len(got), len(want))
 	}
 	for id, result := range want {
 		if got[id] != result {
@@ -157,7 +157,7 @@ func TestEventRules_BatchesThatComeTogetherAreCountedOnce(t *testing.T) {
 	}
 }
 
-// passing is a processor that does nothing to any batch.
+// passing is a processor that changes nothing.
 type passing struct{}
 
 func (passing) ProcessBatch(_ context.Context, batch service.MessageBatch) ([]service.MessageBatch, error) {

@@ -10,9 +10,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// A partition that was read to its end goes on with the clock; one of which
-// records wait does not.
-func TestEventRules_IdleIsWhatTheLogSays(t *testing.T) {
+// The time of a partition that was read to its end moves on with the clock. While records wait in the
+// log, it does not.
+func TestEventRules_TimeOfAnIdlePartitionFollowsTheClock(t *testing.T) {
 	log, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "raw-events"))
 	if err != nil {
 		t.Fatal(err)
@@ -39,7 +39,7 @@ func TestEventRules_IdleIsWhatTheLogSays(t *testing.T) {
 	b.apply(o, message(0, 0, at(0, 1)))
 	later := func() {
 		t.Helper()
-		o.idle = time.Nanosecond // it has been silent for longer
+		o.idle = time.Nanosecond // the last record came longer ago than this
 		o.now = func() time.Time { return noon().Add(4 * time.Hour) }
 		if err := o.moveIdle(t.Context()); err != nil {
 			t.Fatal(err)
@@ -47,7 +47,7 @@ func TestEventRules_IdleIsWhatTheLogSays(t *testing.T) {
 	}
 	later()
 	if got := b.count("minute"); len(got) > 0 {
-		t.Errorf("a record waits, and time goes on: %q", got)
+		t.Errorf("a record waits in the log, and time has moved on: %q", got)
 	}
 	b.apply(o, message(0, 1, at(1*s, 1)))
 	o.now = func() time.Time { return noon().Add(5 * time.Hour) }
@@ -55,9 +55,9 @@ func TestEventRules_IdleIsWhatTheLogSays(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := b.count("minute"); !slices.Equal(got, []string{"pump-1 0s 2"}) {
-		t.Errorf("the last window is not told: %q", got)
+		t.Errorf("the last window has no result: %q", got)
 	}
-	// a process that has just started, and is given nothing, does it too
+	// A process that has just started, and has read no record, moves the time as well.
 	produce()
 	b.apply(o, message(0, 2, at(5*time.Hour, 1)))
 	other := b.operator()
@@ -67,9 +67,9 @@ func TestEventRules_IdleIsWhatTheLogSays(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := b.count("minute"); len(got) != 2 {
-		t.Errorf("after a restart the last window is not told: %q", got)
+		t.Errorf("after a restart the last window has no result: %q", got)
 	}
-	// and takes other rules up, of which nothing is due
+	// It takes other rules up as well, although no timer is due.
 	v := b.versions()
 	two := v.put(t, otherwise())
 	for _, act := range []func() (Activation, error){
@@ -88,7 +88,7 @@ func TestEventRules_IdleIsWhatTheLogSays(t *testing.T) {
 			return Groups(a, partitions)[0].Behind
 		}
 		if n := behind(); n != 1 {
-			t.Errorf("before it is taken up, %d partitions are behind", n)
+			t.Errorf("before the version is taken up, %d partitions are behind, want 1", n)
 		}
 		began := other.now().Add(time.Hour)
 		other.now = func() time.Time { return began }
@@ -96,14 +96,14 @@ func TestEventRules_IdleIsWhatTheLogSays(t *testing.T) {
 			t.Fatal(err)
 		}
 		if n := behind(); n != 0 {
-			t.Errorf("an idle partition is behind with %+v", a)
+			t.Errorf("an idle partition does not take up %+v", a)
 		}
 	}
 }
 
-// Behind the last event of a transaction lies its marker, which no stream is given:
-// the partition was read to its end all the same. What was aborted is no event either.
-func TestEventRules_MarkersOfTransactionsHoldNothingBack(t *testing.T) {
+// After the last event of a transaction comes its marker, which no consumer is given: the partition
+// was read to its end nevertheless. Aborted events are not waited for either.
+func TestEventRules_MarkersOfTransactionsDelayNothing(t *testing.T) {
 	log, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "raw-events"))
 	if err != nil {
 		t.Fatal(err)
@@ -143,23 +143,24 @@ func TestEventRules_MarkersOfTransactionsHoldNothingBack(t *testing.T) {
 		return b.count("minute")
 	}
 	if got := later(4); len(got) != 1 {
-		t.Errorf("the window behind the marker is not told: %q", got)
+		t.Errorf("a marker at the end of the log delays the window: %q", got)
 	}
 	transaction(kgo.TryCommit)
 	transaction(kgo.TryAbort)
 	b.apply(o, message(0, 2, at(5*time.Hour, 1)))
 	if got := later(7); len(got) != 2 {
-		t.Errorf("the window before what was aborted is not told: %q", got)
+		t.Errorf("an aborted transaction at the end of the log delays the window: %q", got)
 	}
 	transaction(kgo.TryCommit)
 	b.apply(o, message(0, 6, at(8*time.Hour, 1)))
 	transaction(kgo.TryCommit)
 	if got := later(10); len(got) != 2 {
-		t.Errorf("an event waits, and time goes on: %q", got)
+		t.Errorf("an event waits in the log, and time has moved on: %q", got)
 	}
 }
 
-// A step of the machine's clock, ahead or back, stops idleness for as long.
+// After a step of the machine's clock, ahead or back, the clock is not used for as long as the step
+// was.
 func TestClock_StepsStopIdleness(t *testing.T) {
 	const hour = time.Hour
 	for _, step := range []time.Duration{2 * hour, -2 * hour} {
@@ -171,21 +172,22 @@ func TestClock_StepsStopIdleness(t *testing.T) {
 			false},
 			{104*hour + step, 4 * hour, true}} {
 			if got := c.steady(look.wall, look.ran, time.Minute); got != look.steady {
-				t.Errorf("step of %s: at look %d it is gone by: %v", step, i, got)
+				t.Errorf("step of %s: at look %d the clock is used: %v", step, i, got)
 			}
 		}
 	}
 }
 
-// Two clocks are never read at one moment: a nanosecond between them is no step, however small max_ahead is.
+// The two clocks are never read at the same moment: nanoseconds between them are not a step, however
+// small max_ahead is.
 func TestClock_ReadingTwoClocksIsNoStep(t *testing.T) {
 	var c clock
 	for i := range time.Duration(5) {
 		if !c.steady(100*time.Hour+i*time.Second+i*i, i*time.Second, 0) {
-			t.Errorf("at look %d it is taken for a step", i)
+			t.Errorf("at look %d the difference is taken for a step", i)
 		}
 	}
 	if c.steady(101*time.Hour, 5*time.Second, 0) {
-		t.Error("a step of an hour is none")
+		t.Error("a step of an hour is not noticed")
 	}
 }

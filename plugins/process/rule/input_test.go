@@ -14,7 +14,8 @@ import (
 	"weir/internal/event"
 )
 
-// A result of a rule with an alert says so in its metadata, whatever values it has.
+// The metadata of a result says whether its rule has an alert. A value with the name alert does not
+// matter.
 func TestRuleResults_AlertsAreMarked(t *testing.T) {
 	b := newBench(t, strings.Replace(strings.Replace(alerting, "n: count()", "n: count(), alert: count()", 1), "rules:\n",
 		`rules:
@@ -31,12 +32,12 @@ func TestRuleResults_AlertsAreMarked(t *testing.T) {
 	}
 	for _, msg := range batch {
 		if marked := event.Meta(msg, event.MetaAlerts) != ""; marked != (event.Meta(msg, event.HeaderRule) == "minute") {
-			t.Errorf("a result of %s is an alert: %t", event.Meta(msg, event.HeaderRule), marked)
+			t.Errorf("a result of rule %s is marked as an alert: %t", event.Meta(msg, event.HeaderRule), marked)
 		}
 	}
 }
 
-// What was told is handed on in order, until it is acknowledged, and not again.
+// Results are handed on in order, again until they are acknowledged, and not after that.
 func TestRuleResults_AreHandedOnUntilAcknowledged(t *testing.T) {
 	b := newBench(t, strings.Replace(perMinute, "}, window", "}, emit: { on: update }, window", 1))
 	o := b.operator()
@@ -72,7 +73,7 @@ func TestRuleResults_AreHandedOnUntilAcknowledged(t *testing.T) {
 			r := parseTold(t, raw)
 			if event.Meta(msg, event.HeaderResult) != r.ID || event.Meta(msg, event.HeaderRevision) != fmt.Sprint(r.Revision) ||
 				event.Meta(msg, event.HeaderFleet) != "plant-1" || event.Meta(msg, event.MetaDevice) != "pump-1" {
-				t.Errorf("%s goes with other metadata", raw)
+				t.Errorf("%s has the metadata of another result", raw)
 			}
 			told = append(told, fmt.Sprintf("%s/%d", r.Status, r.Revision))
 		}
@@ -90,7 +91,7 @@ func TestRuleResults_AreHandedOnUntilAcknowledged(t *testing.T) {
 	expect(t, told, want...)
 	in = input()
 	if batch, _, err := in.next(t.Context(), in.db); err != nil || batch != nil {
-		t.Fatalf("while another has the results: %v, %v", batch, err)
+		t.Fatalf("while another input has the lease: %v, %v", batch, err)
 	}
 	now = now.Add(handLease)
 	told, ack = read(in)
@@ -109,12 +110,12 @@ func TestRuleResults_AreHandedOnUntilAcknowledged(t *testing.T) {
 	if err := in.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	told, _ = read(input()) // at once
+	told, _ = read(input()) // at once: Close has released the lease
 	expect(t, told, "provisional/1")
 }
 
-// Revisions are handed on in their order, though the clock of who tells the next
-// is behind.
+// Revisions are handed on in their order, also if the clock of the process that emits the next one is
+// behind.
 func TestRuleResults_AreInOrderWhenTheClockGoesBack(t *testing.T) {
 	b := newBench(t, strings.Replace(perMinute, "}, window", "}, emit: { on: update }, window", 1))
 	first, second := b.operator(), b.operator()
@@ -127,16 +128,16 @@ func TestRuleResults_AreInOrderWhenTheClockGoesBack(t *testing.T) {
 	}
 	for i, msg := range batch {
 		if event.Meta(msg, event.HeaderRevision) != fmt.Sprint(i) {
-			t.Errorf("revision %s comes as number %d", event.Meta(msg, event.HeaderRevision), i)
+			t.Errorf("revision %s is handed on as number %d", event.Meta(msg, event.HeaderRevision), i)
 		}
 	}
 	if got := following(int64(2*time.Hour/time.Microsecond), 5); got != 5 {
-		t.Errorf("a clock that was hours ahead holds results at %d", got)
+		t.Errorf("after a clock that was hours ahead, results are recorded at %d, want 5", got)
 	}
 }
 
-// What a server notes as handed on does not come again.
-func TestRuleResults_AreNotedOnAServer(t *testing.T) {
+// Results that are marked as sent in PostgreSQL are not read again.
+func TestRuleResults_AreMarkedAsSentInPostgres(t *testing.T) {
 	b := newBench(t, strings.Replace(perMinute, "}, window", "}, emit: { on: update }, window", 1))
 	b.postgres()
 	o := b.operator()
@@ -153,9 +154,9 @@ func TestRuleResults_AreNotedOnAServer(t *testing.T) {
 	}
 }
 
-// Many that are handed on fast are handed on together; a slow sink gets fewer at a
-// time, so that a lease outlives a batch.
-func TestRuleResults_AreAsManyAsTheirSinkTakes(t *testing.T) {
+// Batches of results grow while their sink is fast. For a slow sink they shrink, so that a batch does
+// not take longer than the lease.
+func TestRuleResults_BatchesFollowThePaceOfTheirSink(t *testing.T) {
 	var p pace
 	for _, step := range []struct {
 		results int

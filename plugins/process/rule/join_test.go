@@ -10,8 +10,9 @@ import (
 	"time"
 )
 
-// pairs evaluates one join of events whose w is 1 (left), 2 (right) or 3 (both),
-// and writes what it tells in short: the times of both, or - for none.
+// pairs evaluates a join of events whose metric v is 1 (left), 2 (right) or 3 (both). It returns a
+// line for each result: the times of the left and the right event, or - for none, the count, and the
+// window.
 func pairs(t *testing.T, delay time.Duration, join string, events ...string) (lines []string, report *Report) {
 	t.Helper()
 	set := mustParse(t, "rules:\n  - name: r\n    key: [device_id]\n"+
@@ -22,7 +23,7 @@ func pairs(t *testing.T, delay time.Duration, join string, events ...string) (li
 		func(r Result) error {
 			told := parseTold(t, r.JSON)
 			if ids[told.ID] || told.Status != statusFinal || told.Revision != 0 {
-				t.Errorf("told twice, or not for good: %s", r.JSON)
+				t.Errorf("a result is emitted twice, or is not final: %s", r.JSON)
 			}
 			ids[told.ID] = true
 			short := func(side string) string {
@@ -46,11 +47,11 @@ func pairs(t *testing.T, delay time.Duration, join string, events ...string) (li
 	return lines, report
 }
 
-// The borders of a join, to the microsecond, and what is told when.
+// The bounds of a join are exact to the microsecond, and its results come in the expected order.
 func TestJoin_BordersAreExact(t *testing.T) {
 	us := time.Microsecond
 	const within = "within: { before: 1s, after: 10s }, allowed_lateness: 0s, type: "
-	// in the order of time: pairs at once, those alone when time has passed
+	// Pairs are emitted at once, events without a partner when time has passed.
 	log := []string{at(0, 2), at(1*s, 1), at(11*s, 2), at(11*s+us, 2), at(12*s, 3), at(12*s+us, 1), at(60*s, 9)}
 	inner := []string{"1s 0s 2 0s..1s", "1s 11s 2 1s..11s", "12s 11s 2 11s..12s", "12s 11.000001s 2 11.000001s..12s",
 		"12.000001s 11.000001s 2 11.000001s..12.000001s", "12.000001s 12s 2 12s..12.000001s"}
@@ -70,12 +71,12 @@ func TestJoin_BordersAreExact(t *testing.T) {
 	expect(t, got)
 }
 
-// An event may come as late as is allowed and find its partner; until then what
-// has none is not told alone.
+// An event within the allowed lateness finds its partner. Until that has passed, an event without a
+// partner is not emitted.
 func TestJoin_LatenessIsWaitedFor(t *testing.T) {
 	const join = "within: { after: 10s }, type: outer, allowed_lateness: 5s"
 	us := time.Microsecond
-	got, report := pairs(t, s, join, at(0, 1), at(16*s, 9), at(10*s, 2)) // time is 15 s
+	got, report := pairs(t, s, join, at(0, 1), at(16*s, 9), at(10*s, 2)) // the watermark is at 15 s
 	expect(t, got, "0s 10s 2 0s..10s")
 	if report.Rules[0].Outcomes[Late] != 0 {
 		t.Errorf("%+v", report.Rules)
@@ -87,8 +88,8 @@ func TestJoin_LatenessIsWaitedFor(t *testing.T) {
 	}
 }
 
-// joinedNaively is a join by its definition: all events that are not late, each with
-// each. Time is counted on its own.
+// joinedNaively computes a join by its definition: it compares all events that are not late, each
+// with each. It has its own watermark.
 func joinedNaively(events []joinEvent, delay, lateness, before, after time.Duration, kind string) (want []string,
 	late int64) {
 	var newest time.Time
@@ -133,8 +134,8 @@ type joinEvent struct {
 	side       int
 }
 
-// Joins tell what their definition says, whatever order events come in, how late
-// they are, and at equal times.
+// Joins have the results of their definition, in whatever order events come, however late they are,
+// and with equal times.
 func TestJoin_IsWhatItsDefinitionSays(t *testing.T) {
 	for seed := range uint64(150) {
 		r := rand.New(rand.NewPCG(seed, 23))
@@ -178,15 +179,15 @@ func TestJoin_IsWhatItsDefinitionSays(t *testing.T) {
 		}
 		slices.Sort(got)
 		if !slices.Equal(got, want) || len(ids) != len(got) || report.Rules[0].Outcomes[Late] != late {
-			t.Fatalf("seed %d, %s join, delay %s, lateness %s, -%s to %s: told\n%s\nwant\n%s\n%d ids, %d late, want %d",
+			t.Fatalf("seed %d, %s join, delay %s, lateness %s, -%s to %s: got\n%s\nwant\n%s\n%d ids, %d late, want %d",
 				seed, kind, delay, lateness, before, after, strings.Join(got, "\n"), strings.Join(want, "\n"), len(ids),
 				report.Rules[0].Outcomes[Late], late)
 		}
 	}
 }
 
-// A key that holds as many events as may wait takes no more, says so, and takes
-// them again when some are done.
+// A key with as many waiting events as are allowed refuses further ones, with the reason, and accepts
+// events again when some do not wait any more.
 func TestJoin_BoundsAreSaid(t *testing.T) {
 	events := make([]string, 0, maxJoined+4)
 	for i := range maxJoined + 2 {
@@ -231,7 +232,7 @@ func TestJoin_SaysAllThatIsWrong(t *testing.T) {
 	}
 }
 
-// The rule that the documentation shows says what it says it does.
+// The rule that docs/rules.md shows has the results that it describes.
 func TestJoin_ShownExampleWorks(t *testing.T) {
 	guide, err := os.ReadFile("../../../docs/rules.md")
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// writeRows writes the rows of all partitions.
+// writeRows writes the rows of all keys that changed, in all partitions, which empties their journals.
 func (o *output) writeRows(t testing.TB) {
 	t.Helper()
 	o.lock()
@@ -42,7 +42,7 @@ func (o *output) writeRows(t testing.TB) {
 	}
 }
 
-// journal is all entries that are kept.
+// journal returns all entries in the store, one after the other.
 func (b *bench) journal() (all []byte) {
 	b.Helper()
 	db, err := sqldb.Open(b.Context(), b.url)
@@ -60,7 +60,7 @@ func (b *bench) journal() (all []byte) {
 	return all
 }
 
-// Most batches write no rows, and rows empty the journal.
+// A batch writes an entry of the journal and no rows, until rows are due: then the journal is emptied.
 func TestJournal_RowsAreWrittenNowAndThen(t *testing.T) {
 	b := newBench(t, perMinute)
 	o := b.operator()
@@ -68,7 +68,7 @@ func TestJournal_RowsAreWrittenNowAndThen(t *testing.T) {
 	first := len(b.journal())
 	b.apply(o, message(0, 1, at(1*s, 1)))
 	if second := len(b.journal()); first == 0 || second <= first {
-		t.Errorf("%d bytes, and then %d", first, second)
+		t.Errorf("the journal has %d bytes, and after the next batch %d", first, second)
 	}
 	o.journalMost = 1
 	b.apply(o, message(0, 2, at(2*s, 1)))
@@ -81,8 +81,8 @@ func TestJournal_RowsAreWrittenNowAndThen(t *testing.T) {
 	}
 }
 
-// Of events that no rule counts the journal has no more than how far time went, from
-// which it goes on after a crash.
+// Of events that no rule counts, the journal has only how far time moved on. After a crash time goes
+// on from there.
 func TestJournal_EventsThatNoRuleCountsAreTime(t *testing.T) {
 	b := newBench(t, strings.Replace(perMinute, "rules: [{", "rules: [{ where: this.metrics.v > 0,", 1))
 	o := b.operator()
@@ -94,16 +94,16 @@ func TestJournal_EventsThatNoRuleCountsAreTime(t *testing.T) {
 	}
 	b.apply(o, batch...)
 	if grown := len(b.journal()) - before; grown == 0 || grown > 64 {
-		t.Errorf("99 events that no rule counts are %d bytes", grown)
+		t.Errorf("99 events that no rule counts take %d bytes of the journal", grown)
 	}
 	b.apply(b.operator(), message(0, 100, at(14*s, 1)), message(0, 101, at(130*s, -1)))
 	if got := b.count("minute"); len(got) != 1 || got[0] != "pump-1 0s 1" {
-		t.Errorf("%q, though the event of 14 s is late", got)
+		t.Errorf("the event of 14 s is late, and the results are %q", got)
 	}
 }
 
-// What the journal has is counted again by the rules and the bounds of its time,
-// whatever is in force when it is read.
+// The entries of a journal are counted again by the rules and the limits by which they were counted
+// first, whatever is in force when they are read.
 func TestJournal_IsCountedAgainAsItWas(t *testing.T) {
 	two := strings.Replace(perMinute, "rules: [", `rules: [{ name: other, key: [device_id], select: { n: count() },
 		window: { type: tumbling, size: 1m, allowed_lateness: 0s } }, `, 1)
@@ -113,7 +113,7 @@ func TestJournal_IsCountedAgainAsItWas(t *testing.T) {
 		return strings.Replace(at(after, float64(offset)), "pump-1", "pump-2", 1)
 	}
 	b.apply(b.operator(), message(0, 0, at(0, 1)), message(0, 1, another(1, 1*s)), message(0, 2, at(2*s, 1)))
-	b.write(two) // while weir is down; and pump-2 was one key too many
+	b.write(two) // while weir is down; pump-2 was refused as one key too many
 	b.extra = "keys_per_fleet: 10"
 	b.apply(b.operator(), message(0, 3, at(3*s, 1)), message(0, 4, another(4, 4*s)))
 	b.apply(b.operator(), message(0, 5, at(70*s, 1)))
@@ -123,8 +123,8 @@ func TestJournal_IsCountedAgainAsItWas(t *testing.T) {
 	}
 }
 
-// Who is erased is in no entry any more, and all others are counted as they were,
-// late ones too.
+// An erased device is in no entry any more, and the events of all other devices are counted as they
+// were, late ones too.
 func TestJournal_ErasureLeavesTheOthers(t *testing.T) {
 	const erased = "pump-0-1"
 	for seed := range uint64(3) {
@@ -146,7 +146,7 @@ func TestJournal_ErasureLeavesTheOthers(t *testing.T) {
 			}
 			b.erase(erased)
 			if left := b.journal(); bytes.Contains(left, []byte(erased)) || kept != "rows" && len(left) == 0 {
-				t.Errorf("the journal has %d bytes, with the device that was erased or without any", len(left))
+				t.Errorf("%s: the journal has the erased device, or nothing: %d bytes", kept, len(left))
 			}
 			b.apply(b.operator(), log[len(log)/2:]...)
 			return b.results()
@@ -160,8 +160,8 @@ func TestJournal_ErasureLeavesTheOthers(t *testing.T) {
 	}
 }
 
-// A sum of all devices keeps what an erased one has added, whether that was written as
-// rows or lies in the journal: after the erasure it is what it was.
+// A sum of all devices keeps what an erased device has added, whether that is in rows or in the
+// journal.
 func TestJournal_SumsOfAllDevicesKeepWhatIsErased(t *testing.T) {
 	for name, prepare := range map[string]func(*bench){"sqlite": func(*bench) {}, "postgres": (*bench).postgres} {
 		t.Run(name, func(t *testing.T) {
@@ -175,7 +175,7 @@ func TestJournal_SumsOfAllDevicesKeepWhatIsErased(t *testing.T) {
 			b.apply(o, message(0, 4, at(4*s, 5)))
 			b.erase("pump-1")
 			if left := b.journal(); bytes.Contains(left, []byte("pump-1")) {
-				t.Error("the journal has the device that was erased")
+				t.Error("the journal has the erased device")
 			}
 			b.apply(b.operator(), message(0, 5, other(1000*s)))
 			kinds, visits := 0, 0
@@ -213,7 +213,7 @@ func (b *bench) erase(device string) {
 	}
 }
 
-// An entry that is damaged, or of a newer weir, is refused, and nothing is changed.
+// An entry that is damaged, or of a newer weir, is refused.
 func TestJournal_WhatCannotBeReadIsRefused(t *testing.T) {
 	for name, spoil := range map[string]func([]byte) []byte{
 		"newer":   func(e []byte) []byte { return append([]byte{entryVersion + 1}, e[1:]...) },

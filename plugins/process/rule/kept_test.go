@@ -5,8 +5,9 @@ import (
 	"testing"
 )
 
-// What nobody may put any more runs as it did where it is in force: as a version, and as a file.
-func TestRuleSet_WhatIsInForceIsTakenUpWithWhatIsRefusedNow(t *testing.T) {
+// A rule set that is refused now when somebody puts it runs as before if it is in force already, as a
+// version and as a file.
+func TestRuleSet_ASetInForceRunsThoughItIsRefusedNow(t *testing.T) {
 	twice := strings.Replace(perMinute, "select: {", "select: { other: count(), other: count(),", 1)
 	if twice == perMinute {
 		t.Fatal("the rule set was not changed")
@@ -14,13 +15,13 @@ func TestRuleSet_WhatIsInForceIsTakenUpWithWhatIsRefusedNow(t *testing.T) {
 	twice += "\n---\nrules: []\n"
 	if _, err := Parse([]byte(twice)); err == nil || !strings.Contains(err.Error(), "select.other: is there twice") ||
 		!strings.Contains(err.Error(), "a second YAML document") {
-		t.Errorf("it can be put: %v", err)
+		t.Errorf("the set is not refused: %v", err)
 	}
 	b := newBench(t, twice)
 	o := b.operator()
 	b.apply(o, message(0, 0, at(0, 1)), message(0, 1, at(120*s, 1)))
 	if got := b.results(); len(got) != 1 {
-		t.Fatalf("by the file: %v", got)
+		t.Fatalf("results with the file: %v", got)
 	}
 	v := b.versions()
 	kept, err := parseKept([]byte(twice))
@@ -36,11 +37,12 @@ func TestRuleSet_WhatIsInForceIsTakenUpWithWhatIsRefusedNow(t *testing.T) {
 	}
 	b.apply(o, message(0, 2, at(240*s, 1)))
 	if got := b.results(); len(got) != 2 || o.force.wrong != nil {
-		t.Errorf("by the version: %v, %v", got, o.force.wrong)
+		t.Errorf("results with the version: %v, %v", got, o.force.wrong)
 	}
 }
 
-// A rule loses what is open when its epoch changes without its text: an upgrade of weir must not change it.
+// An upgrade of weir must not change the epochs of rules: a rule whose epoch changes begins anew, and
+// loses its open windows if its version cannot be drained.
 func TestRuleSet_EpochsStayAsTheyWereStored(t *testing.T) {
 	const flow, block, seen = "fcd3340fb08b", "caa12f71c595", "244425994c3a"
 	text := `rules:

@@ -10,9 +10,9 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 )
 
-// What is kept of 20,000 visitors, each with a session and one of three with a product
-// that was looked at, which is a partial match of the funnel: objects and bytes of a
-// visitor, and how long it takes to find out that all of it is alive.
+// The memory of 20,000 visitors, of whom each has a session, and each third has viewed a product,
+// which is a partial match of the funnel: objects and bytes of a visitor, and the time of a garbage
+// collection, which finds all of it alive.
 func BenchmarkKeys_Kept(b *testing.B) {
 	rules, err := os.ReadFile("../../../configs/analytics.yaml")
 	if err != nil {

@@ -9,7 +9,8 @@ import (
 	"weir/tests/letgo"
 )
 
-// Whatever is kept of events - windows, matches, pairs, texts that came first or last - is a copy.
+// Whatever is kept of events - in windows, matches, pairs, first and last values - is a copy, so that
+// the messages of a batch can be collected after it.
 func TestEventRules_LetGoOfWhatWasRead(t *testing.T) {
 	b := newBench(t, everything)
 	o := b.operator()
@@ -23,6 +24,6 @@ func TestEventRules_LetGoOfWhatWasRead(t *testing.T) {
 		}, func(batch service.MessageBatch) { b.apply(o, batch...); clear(batch) })
 	}
 	if len(b.results()) == 0 {
-		t.Error("the rules told nothing")
+		t.Error("the rules have no results")
 	}
 }

@@ -16,14 +16,14 @@ const (
 	limitedWindow  = "window: { type: tumbling, size: 1m, allowed_lateness: 0s }"
 )
 
-// A rule's own limits hold what it keeps below those of the stream, refuse what is
-// beyond, and change without its beginning anew.
-func TestLimits_OfARuleHoldAndKeepItsState(t *testing.T) {
+// The limits of a rule apply if they are lower than those of the stream, and refuse what is beyond.
+// When they change, the rule does not begin anew.
+func TestLimits_OfARuleApplyAndKeepItsState(t *testing.T) {
 	const window = "rules: [{ name: r, key: [device_id], select: { n: count() }, " + limitedWindow + "LIMITS }]"
 	free := mustParse(t, strings.Replace(window, "LIMITS", "", 1))
 	tight := mustParse(t, strings.Replace(window, "LIMITS", ", limits: { keys_per_fleet: 2 }", 1))
 	if free.Rules[0].Epoch != tight.Rules[0].Epoch {
-		t.Error("a rule whose limits change begins anew")
+		t.Error("limits change the epoch of a rule")
 	}
 	for _, c := range []struct {
 		set     *Set
@@ -40,8 +40,8 @@ func TestLimits_OfARuleHoldAndKeepItsState(t *testing.T) {
 			}
 		}
 		if got := p.ops[0].tally[OverLimit]; got != 2*c.refused {
-			t.Errorf("limit %d within %d: %d refused, want %d of two fleets", c.set.Rules[0].limits.keys, c.stream, got,
-				c.refused)
+			t.Errorf("limit %d, of the stream %d: %d refused, want %d of each of two fleets",
+				c.set.Rules[0].limits.keys, c.stream, got, c.refused)
 		}
 	}
 	events := []string{at(0, 1), at(time.Millisecond, 1), at(2*time.Millisecond, 1), at(time.Second, 2)}
@@ -82,6 +82,6 @@ func TestLimits_SayWhatIsWrong(t *testing.T) {
 	_, err := Parse([]byte("rules: [{ name: r, key: [device_id], select: { n: count() }, " + limitedWindow +
 		", limits: { ways_per_key: 2 } }]"))
 	if err == nil || !strings.Contains(err.Error(), "keeps nothing of the kind") {
-		t.Errorf("ways of a window: %v", err)
+		t.Errorf("ways_per_key of a window: %v", err)
 	}
 }

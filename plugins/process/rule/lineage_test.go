@@ -6,8 +6,9 @@ import (
 	"testing"
 )
 
-// Each result leads to its events: of a window, a session, a count and a pair exactly
-// those that it counts, of a match all that it looked at. Nobody else is told of them.
+// Trace returns the events of each result: of a window, session, count window or pair exactly those
+// that it counts, of a match all that it looked at. Asked for another fleet, rule or device, it finds
+// no result.
 func TestLineage_LeadsToTheEventsThatAResultCounts(t *testing.T) {
 	b, l := recomputable(t, 3)
 	db := b.versions().db
@@ -30,7 +31,7 @@ func TestLineage_LeadsToTheEventsThatAResultCounts(t *testing.T) {
 		}
 		if n := len(got.Events); now.Status != statusRetracted && (!got.Whole || n == 0 ||
 			got.Events[0].Record != now.First || got.Events[n-1].Record != now.Last) {
-			t.Errorf("%s is made of %d events, whole %v: %+v", got.Result, n, got.Whole, got.Events)
+			t.Errorf("the lineage of %s has %d events, whole: %v: %+v", got.Result, n, got.Whole, got.Events)
 		}
 		for _, other := range []Traced{{Fleet: "other", Rule: told.Rule, ID: told.ID}, {Fleet: told.Fleet, Rule: "other",
 			ID: told.ID}, {Fleet: told.Fleet, Rule: told.Rule, ID: told.ID, Devices: []string{"other"}}} {
@@ -49,7 +50,7 @@ func TestLineage_LeadsToTheEventsThatAResultCounts(t *testing.T) {
 			t.Fatal(err)
 		}
 		got, err := Trace(t.Context(), db, Traced{Fleet: told.Fleet, Rule: told.Rule, ID: told.ID}, l)
-		if err == nil { // what is retracted has no events in any version
+		if err == nil { // a retracted result has no events, and needs no version
 			if err = json.Unmarshal(got.Result, &told); err == nil && told.Status != statusRetracted {
 				t.Fatalf("a %s result of a version that is not stored has a lineage", told.Status)
 			}
@@ -61,6 +62,6 @@ func TestLineage_LeadsToTheEventsThatAResultCounts(t *testing.T) {
 		}
 	}
 	if unknown == 0 {
-		t.Error("no result says that its version is not stored")
+		t.Error("Trace never returned ErrNoLineage")
 	}
 }

@@ -17,9 +17,8 @@ import (
 	"weir/tests/nexmark"
 )
 
-// Nexmark's queries have DuckDB's answers, in whatever order within the delay the
-// bids come. How many are distinct is exact up to exactDistinct, and beyond that
-// within four standard errors.
+// The queries of Nexmark have the answers of DuckDB, with the bids in a random order within the
+// delay. Distinct counts are exact up to exactDistinct, and beyond that within four standard errors.
 func TestNexmark_AnswersAreThoseOfDuckDB(t *testing.T) {
 	interpreter := require.Python(t, "../../..")
 	const events = 12_000
@@ -80,7 +79,7 @@ func TestNexmark_AnswersAreThoseOfDuckDB(t *testing.T) {
 		}
 	}
 	for name := range want {
-		t.Errorf("nothing is told of %s", name)
+		t.Errorf("there is no result for %s", name)
 	}
 }
 

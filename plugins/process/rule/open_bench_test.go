@@ -12,10 +12,10 @@ import (
 	"weir/tests/bench/backlog"
 )
 
-// What one question costs that /v1/analytics/events asks of what is open, and what
-// /v1/analytics/sessions asks, while 100,000 events of 20,000 visitors lie in the
-// journal, in one partition: of the memory of the process that counts them, and of the
-// store, as another process has it.
+// The cost of one query for open windows as /v1/analytics/events makes it, and of one as
+// /v1/analytics/sessions makes it, with 100,000 events of 20,000 visitors in the journal of one
+// partition: answered from the memory of the process that counts them, and from the store, as for
+// another process.
 func BenchmarkOpen_Asked(b *testing.B) {
 	rules, err := os.ReadFile("../../../configs/analytics.yaml")
 	if err != nil {

@@ -39,7 +39,8 @@ rules:
     having: this.n > 2
 `
 
-// askedOf are all that some rules have open of a fleet, and what is counted of each.
+// askedOf returns everything that Openings has of a fleet: the results of Of, and the windows of
+// Ends. Both must have the same windows.
 func askedOf(t *testing.T, open *Openings, fleet string) (all []string) {
 	t.Helper()
 	rules := []string{"kinds", "slides", "visits", "stays"}
@@ -61,14 +62,14 @@ func askedOf(t *testing.T, open *Openings, fleet string) (all []string) {
 			}
 		}
 		if n := ends.Len(); n > 0 {
-			t.Errorf("%d windows of %s are open and have no result", n, rule)
+			t.Errorf("Ends has %d windows of %s that Of does not have", n, rule)
 		}
 	}
 	slices.Sort(all)
 	return all
 }
 
-// openEnds are all windows that a rule has open.
+// openEnds returns all open windows of a rule.
 func openEnds(t *testing.T, open *Openings, fleet, rule string) *Ends {
 	t.Helper()
 	ends, err := open.Ends(t.Context(), fleet, rule, time.Unix(0, 0), time.UnixMicro(never))
@@ -78,7 +79,7 @@ func openEnds(t *testing.T, open *Openings, fleet, rule string) *Ends {
 	return ends
 }
 
-// ids are all ids, with when their windows end.
+// ids returns the ends of all windows, by their ids.
 func (e *Ends) ids() map[string]int64 {
 	ids := map[string]int64{}
 	for i := range e.of {
@@ -89,16 +90,16 @@ func (e *Ends) ids() map[string]int64 {
 	return ids
 }
 
-// finds fails unless the window is there that a result is of, and can be dropped once.
+// finds fails unless Find finds the window of a result by its id, and does not after it was dropped.
 func (e *Ends) finds(t *testing.T, r Result) {
 	t.Helper()
 	if _, is := e.Find("of another epoch", r.JSON); is {
-		t.Errorf("%s is found by its key and start alone", r.JSON)
+		t.Errorf("%s is found by another id", r.JSON)
 	}
 	before := e.Len()
 	drop, is := e.Find(r.ID, r.JSON)
 	if !is {
-		t.Errorf("%s is open, and not found", r.JSON)
+		t.Errorf("%s is open, and Find does not find it", r.JSON)
 		return
 	}
 	drop()
@@ -107,7 +108,7 @@ func (e *Ends) finds(t *testing.T, r Result) {
 	}
 }
 
-// inMemory fails unless memory has all that the store has.
+// inMemory fails unless memory has the version of the store of each partition.
 func (o *output) inMemory(t *testing.T) {
 	t.Helper()
 	versions, err := versionsOf(t.Context(), o.db)
@@ -117,9 +118,9 @@ func (o *output) inMemory(t *testing.T) {
 	}
 }
 
-// Whatever comes, and whatever rules are in force: memory tells of what is open what the
-// store does, to the byte; and asking changes nothing of what is told in the end.
-func TestOpen_MemoryTellsWhatTheStoreTells(t *testing.T) {
+// Whatever events come, and whatever rules are in force, queries for open windows have the same
+// answers from memory as from the store, byte for byte. They change no result.
+func TestOpen_MemoryAnswersAsTheStoreDoes(t *testing.T) {
 	for seed := range uint64(2) {
 		r := rand.New(rand.NewPCG(seed, 23))
 		asked, silent := newFleets(t, "rules: []", askedRules,
@@ -129,8 +130,8 @@ func TestOpen_MemoryTellsWhatTheStoreTells(t *testing.T) {
 		both := [...]*fleets{asked, silent}
 		for _, f := range both {
 			f.v.activate(t, f.known[0].Number)
-			f.o.journalMost = 3000 // rows are written now and then
-			f.o.rowsEach = 5       // of some keys
+			f.o.journalMost = 3000 // some batches begin a checkpoint
+			f.o.rowsEach = 5       // which writes a few rows at a time
 		}
 		store, err := sqldb.Open(t.Context(), asked.url)
 		if err != nil {
@@ -175,24 +176,24 @@ func TestOpen_MemoryTellsWhatTheStoreTells(t *testing.T) {
 			for _, fleet := range append(names, "nobody") {
 				got, want := askedOf(t, memory, fleet), askedOf(t, stored, fleet)
 				if !slices.Equal(got, want) {
-					t.Fatalf("seed %d, step %d, %s: memory tells\n%s\nand the store\n%s", seed, step, fleet,
+					t.Fatalf("seed %d, step %d, %s: memory answers\n%s\nand the store\n%s", seed, step, fleet,
 						strings.Join(got, "\n"), strings.Join(want, "\n"))
 				}
 				told += len(got)
 			}
 		}
 		if told < 500 {
-			t.Errorf("seed %d: only %d things were open", seed, told)
+			t.Errorf("seed %d: the answers have only %d windows", seed, told)
 		}
 		if got, want := asked.results(), silent.results(); !maps.Equal(got, want) {
-			t.Errorf("seed %d: asking changed what was told: %d results, %d without", seed, len(got), len(want))
+			t.Errorf("seed %d: queries changed the results: %d, and %d without queries", seed, len(got), len(want))
 		}
 	}
 }
 
-// What memory has is not told when the store has another: after an erasure, or where
-// another process goes on with the partition.
-func TestOpen_MemoryThatIsBehindTellsNothing(t *testing.T) {
+// Memory does not answer for a partition of which the store has a newer version: after an erasure, or
+// when another process goes on with it. While a batch takes long, the store answers as well.
+func TestOpen_MemoryThatIsBehindIsNotUsed(t *testing.T) {
 	b := newBench(t, askedRules)
 	o := b.operator()
 	b.apply(o, message(0, 0, at(0, 1)), message(0, 1, strings.Replace(at(1*s, 1), "pump-1", "pump-2", 1)))
@@ -201,7 +202,7 @@ func TestOpen_MemoryThatIsBehindTellsNothing(t *testing.T) {
 		return openEnds(t, NewOpenings(o.db), "plant-1", "visits").Len()
 	}
 	if n := visits(); n != 2 {
-		t.Fatalf("%d visits are open, expected 2", n)
+		t.Fatalf("%d sessions are open, expected 2", n)
 	}
 	until := time.Now()
 	if err := tombstone.Bury(t.Context(), o.db, tombstone.Of("plant-1", "pump-2", until)); err != nil {
@@ -212,21 +213,21 @@ func TestOpen_MemoryThatIsBehindTellsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n := visits(); n != 1 {
-		t.Errorf("after an erasure %d visits are open, expected 1", n)
+		t.Errorf("after an erasure %d sessions are open, expected 1", n)
 	}
 	other := b.operator()
 	b.apply(other, message(0, 2, strings.Replace(at(2*s, 1), "pump-1", "pump-3", 1)))
 	if n := visits(); n != 2 {
-		t.Errorf("after another process has gone on %d visits are open, expected 2", n)
+		t.Errorf("after a batch of another process %d sessions are open, expected 2", n)
 	}
 	b.apply(o, message(0, 3, strings.Replace(at(3*s, 1), "pump-1", "pump-4", 1)))
 	o.inMemory(t)
-	o.mu.Lock() // by a batch that takes long
+	o.mu.Lock() // as a batch that takes long does
 	defer o.mu.Unlock()
 	if n := visits(); n != 3 {
-		t.Errorf("while a batch takes long %d visits are open, expected 3", n)
+		t.Errorf("while a batch takes long %d sessions are open, expected 3", n)
 	}
 	if versions, err := versionsOf(t.Context(), o.db); err != nil || len(versions) != 1 || o.turn(t.Context()) {
-		t.Errorf("there was a turn beside a batch: %v %v", versions, err)
+		t.Errorf("turn took the locks while a batch had them: %v %v", versions, err)
 	}
 }

@@ -17,7 +17,7 @@ import (
 	"weir/tests/integration/require"
 )
 
-// aggregatesYAML are those that the oracle computes, too.
+// aggregatesYAML has the aggregates that the oracle computes as well.
 const aggregatesYAML = `
     key: [device_id]
     select: { n: count(), nv: count(this.metrics.v), total: sum(this.metrics.v), low: min(this.metrics.v),
@@ -44,8 +44,8 @@ func oracleRules() string {
 	return b.String()
 }
 
-// history writes events of some devices: bursts and silences, equal times, and
-// times at the very borders of windows.
+// history returns n events of some devices, with bursts and pauses, equal times, and times at the
+// bounds of windows.
 func history(r *rand.Rand, n int, begin time.Time) []string {
 	at, lines := begin, make([]string, n)
 	for i := range lines {
@@ -71,7 +71,7 @@ func history(r *rand.Rand, n int, begin time.Time) []string {
 	return lines
 }
 
-// told is a result as JSON has it.
+// toldJSON is the JSON of a result.
 type toldJSON struct {
 	ID       string         `json:"id"`
 	Revision int64          `json:"revision"`
@@ -94,13 +94,13 @@ func parseTold(t testing.TB, raw []byte) (told toldJSON) {
 	return told
 }
 
-// Windows hold what DuckDB counts in them, to the last digit but for what is
-// said to be approximate.
+// Windows have the values that DuckDB computes: p50 to within its error of 1 %, all others to within
+// rounding.
 func TestRule_WindowsAreThoseOfDuckDB(t *testing.T) {
 	interpreter := require.Python(t, "../../..")
 	set := mustParse(t, oracleRules())
 	r := rand.New(rand.NewPCG(7, 16))
-	// DST, and before 1970
+	// across changes of the clock, and before 1970
 	for _, begin := range []string{"2026-03-27T20:00:00Z", "2026-10-24T01:00:00Z", "1969-12-31T22:00:00Z"} {
 		at, err := time.Parse(time.RFC3339, begin)
 		if err != nil {
@@ -148,7 +148,7 @@ func TestRule_WindowsAreThoseOfDuckDB(t *testing.T) {
 			t.Fatal(err)
 		}
 		for name := range want {
-			t.Errorf("nothing is told of %s", name)
+			t.Errorf("there is no result for %s", name)
 		}
 	}
 }

@@ -21,12 +21,12 @@ import (
 	"weir/tests/integration/require"
 )
 
-// bench is a place for operators: a store, and a file of rules.
+// bench has a store and a file of rules, for which it makes outputs.
 type bench struct {
 	testing.TB
 	url, file, extra string
-	env              *service.Environment // nil: that of all
-	res              *service.Resources   // nil: an operator has its own, as a process does
+	env              *service.Environment // nil: the global one
+	res              *service.Resources   // nil: each output has its own, as each process does
 }
 
 func newBench(t testing.TB, rules string) *bench {
@@ -38,7 +38,7 @@ func newBench(t testing.TB, rules string) *bench {
 	return b
 }
 
-// postgres puts the store into a schema of its own on the tests' server.
+// postgres puts the store into a new schema of the server for tests.
 func (b *bench) postgres() {
 	b.Helper()
 	base := require.Env(b, "WEIR_TEST_POSTGRES_URL")
@@ -69,8 +69,8 @@ func (b *bench) write(rules string) {
 	}
 }
 
-// operator is a process's: what it has in memory ends with it. Nothing tends it: a test
-// lets it look at its file and at what is idle when it wants.
+// operator returns a new output with nothing in memory, as a new process has. Its background work is
+// stopped: tests call what reads the file of rules and what moves the time of idle partitions.
 func (b *bench) operator() *output {
 	b.Helper()
 	parsed, err := eventRulesSpec().ParseYAML(fmt.Sprintf("rules: %q\nurl: %q\ndelay: 5s\n%s", b.file, b.url, b.extra),
@@ -99,7 +99,7 @@ func (b *bench) operator() *output {
 	return o
 }
 
-// message is a record of the log.
+// message returns a record of the log.
 func message(partition int, offset int64, raw string) *service.Message {
 	msg := service.NewMessage([]byte(raw))
 	for name, v := range map[string]any{"kafka_topic": "raw-events", "kafka_partition": partition,
@@ -117,7 +117,7 @@ func (b *bench) apply(o *output, batch ...*service.Message) {
 	}
 }
 
-// results are all that was told, by id and revision.
+// results returns all results in the store, by id and revision.
 func (b *bench) results() map[string]string {
 	b.Helper()
 	db, err := sqldb.Open(b.Context(), b.url)
@@ -142,7 +142,7 @@ func (b *bench) results() map[string]string {
 	return found
 }
 
-// everything is rules whose results come early, are corrected and taken back.
+// everything has rules of every kind, with provisional, revised and retracted results.
 const everything = metamorphic + `
   - { name: early, key: [device_id], window: { type: sliding, size: 1m, every: 30s, allowed_lateness: 5m }, emit: { on: update },
       select: { n: count(), a: sum(this.metrics.v) }, having: this.a < 500 }
@@ -165,7 +165,7 @@ const everything = metamorphic + `
     select: { l: left.event_id, r: right.event_id }
 `
 
-// records makes those of two partitions, some of them far out of order.
+// records returns n records of each of two partitions, some of them far out of order.
 func records(r *rand.Rand, n int) (all []*service.Message) {
 	lines := [2][]string{history(r, n, noon()), history(r, n, noon())}
 	for p := range lines {
@@ -173,7 +173,7 @@ func records(r *rand.Rand, n int) (all []*service.Message) {
 			i, j := r.IntN(n), r.IntN(n)
 			lines[p][i], lines[p][j] = lines[p][j], lines[p][i]
 		}
-		for i := range lines[p] { // a key lives in one partition
+		for i := range lines[p] { // a key is in one partition only
 			lines[p][i] = strings.Replace(lines[p][i], `"pump-`, fmt.Sprintf(`"pump-%d-`, p), 1)
 		}
 	}
@@ -185,9 +185,9 @@ func records(r *rand.Rand, n int) (all []*service.Message) {
 	return all
 }
 
-// However the log is cut into batches, whatever is delivered again, and however
-// often the process is killed or another one takes over: the same results, and
-// the same bytes under the same id and revision.
+// However the log is cut into batches, whatever is delivered again, and however often the process is
+// killed or another one takes over, the results are the same: the same bytes under the same id and
+// revision.
 func TestEventRules_BatchesKillsAndTakeoversDoNotShow(t *testing.T) {
 	t.Run("sqlite", func(t *testing.T) { histories(t, uint64(tortured(4)), newBench) })
 	t.Run("postgres", func(t *testing.T) {
@@ -220,7 +220,7 @@ func histories(t *testing.T, seeds uint64, place func(testing.TB, string) *bench
 				processes[who] = b.operator()
 				processes[who].journalMost = []int{0, 3000, journalMost}[r.IntN(3)]
 				processes[who].rowsEach = []int{1, 5, rowsEach}[r.IntN(3)]
-			case 1: // the last batches were not committed to the group, and come again
+			case 1: // the offsets of the last batches were not committed, and they are delivered again
 				at -= min(at, r.IntN(30))
 			}
 			b.apply(processes[who], log[at:at+n]...)
@@ -229,16 +229,16 @@ func histories(t *testing.T, seeds uint64, place func(testing.TB, string) *bench
 		if got := b.results(); !maps.Equal(got, want) {
 			for id, result := range want {
 				if got[id] != result {
-					t.Fatalf("seed %d: told was\n%s\nand now\n%s", seed, result, got[id])
+					t.Fatalf("seed %d: want\n%s\ngot\n%s", seed, result, got[id])
 				}
 			}
-			t.Fatalf("seed %d: %d results, and now %d", seed, len(want), len(got))
+			t.Fatalf("seed %d: want %d results, got %d", seed, len(want), len(got))
 		}
 		b.accounted(int64(len(log)))
 	}
 }
 
-// accounted checks that each record has an outcome, and one in each rule.
+// accounted checks that all records were read, and that each has one outcome in each rule.
 func (b *bench) accounted(records int64) {
 	b.Helper()
 	o := b.operator()
@@ -266,7 +266,7 @@ func (b *bench) accounted(records int64) {
 		}
 	}
 	if read != records {
-		b.Errorf("%d records are read, of %d", read, records)
+		b.Errorf("%d of %d records were read", read, records)
 	}
 }
 
@@ -283,8 +283,9 @@ func (b *bench) count(rule string) (told []string) {
 	return told
 }
 
-// What is marked, muted, broken or too far ahead is not counted, or not there.
-func TestEventRules_CountsWhatIsToBeCounted(t *testing.T) {
+// Duplicates, muted records and records that are not events are not counted. An event that is stamped
+// too far ahead is counted at the time of its receipt.
+func TestEventRules_DuplicatesMutedRecordsAndNonEventsAreNotCounted(t *testing.T) {
 	b := newBench(t, perMinute)
 	o := b.operator()
 	duplicate := message(0, 1, at(1*s, 1))
@@ -299,9 +300,8 @@ func TestEventRules_CountsWhatIsToBeCounted(t *testing.T) {
 	}
 }
 
-// A rule that is the same keeps what it had open; one that changed is drained, and
-// goes on when it comes back. So it is with a file as with versions; what no rules at
-// all follow is dropped.
+// When the file changes, a rule that is the same keeps its open windows. A rule that changed is
+// drained, and goes on if it comes back, as with versions. If no rules follow, the state is dropped.
 func TestEventRules_AChangedFileIsDrained(t *testing.T) {
 	b := newBench(t, perMinute)
 	o := b.operator()
@@ -320,26 +320,26 @@ func TestEventRules_AChangedFileIsDrained(t *testing.T) {
 	change(perMinute)
 	b.apply(o, message(0, 3, at(3*s, 1)), message(0, 4, at(4*s, 1)), message(0, 5, at(70*s, 1)))
 	if got := b.count("minute"); !slices.Equal(got, []string{"pump-1 0s 5"}) {
-		t.Errorf("over two changes all events are counted: %q", got)
+		t.Errorf("not all events are counted over two changes: %q", got)
 	}
 	change("rules: []")
 	b.apply(o, message(0, 6, at(71*s, 1)))
 	change(perMinute)
 	b.apply(o, message(0, 7, at(72*s, 1)), message(0, 8, at(140*s, 1)))
 	if got := b.count("minute"); !slices.Equal(got, []string{"pump-1 0s 5", "pump-1 1m0s 1"}) {
-		t.Errorf("while there were no rules, nothing is counted: %q", got)
+		t.Errorf("after a time without rules the results are %q", got)
 	}
 	b.write("rules: [{}]")
 	if _, err := o.rules.Refresh(t.Context()); err == nil {
-		t.Error("a wrong file is taken")
+		t.Error("a wrong file is accepted")
 	}
 	b.apply(o, message(0, 9, at(200*s, 1)))
 	if got := b.count("minute"); len(got) != 3 {
-		t.Errorf("the old rules go on: %q", got)
+		t.Errorf("with a wrong file the old rules do not go on: %q", got)
 	}
 }
 
-// A process that has no rules yet forgets nothing of the partitions of others.
+// A process whose file has no rules yet does not delete the state of partitions that others read.
 func TestEventRules_NoRulesForgetTheirOwnPartitions(t *testing.T) {
 	b := newBench(t, perMinute)
 	o := b.operator()
@@ -349,12 +349,13 @@ func TestEventRules_NoRulesForgetTheirOwnPartitions(t *testing.T) {
 	b.apply(other, message(1, 1, at(1*s, 1)))
 	b.apply(o, message(0, 1, at(1*s, 1)), message(0, 2, at(70*s, 1)))
 	if got := b.count("minute"); !slices.Equal(got, []string{"pump-1 0s 2"}) {
-		t.Errorf("with another process that has no rules: %q", got)
+		t.Errorf("beside a process that has no rules the results are %q", got)
 	}
 }
 
-// What was erased is not kept, not told, and not written again from memory.
-func TestEventRules_ErasureReachesWhatIsOpen(t *testing.T) {
+// The state and the results of an erased device are gone, no result of it is emitted later, and an
+// output that has it in memory does not write it again.
+func TestEventRules_ErasureReachesOpenWindows(t *testing.T) {
 	b := newBench(t, perMinute)
 	o := b.operator()
 	other := strings.Replace(at(0, 1), "pump-1", "pump-2", 1)
@@ -382,8 +383,8 @@ func TestEventRules_ErasureReachesWhatIsOpen(t *testing.T) {
 	}
 }
 
-// What is published again was received long ago, and says nothing of how fresh
-// results are.
+// Freshness is measured from the oldest event of a batch, without those that were published again:
+// they were received long ago.
 func TestRules_FreshnessIsOfTheOldestEventThatIsNew(t *testing.T) {
 	at := func(seconds int64, meta ...string) *service.Message {
 		msg := service.NewMessage(nil)
@@ -398,6 +399,6 @@ func TestRules_FreshnessIsOfTheOldestEventThatIsNew(t *testing.T) {
 		t.Errorf("the oldest was received at %v, want 200 s", got)
 	}
 	if _, got := recordsOf(batch[2:]); !got.IsZero() {
-		t.Errorf("of a replay the oldest was received at %v", got)
+		t.Errorf("the oldest event of a batch of replayed ones was received at %v, want none", got)
 	}
 }

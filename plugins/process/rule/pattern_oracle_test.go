@@ -9,17 +9,16 @@ import (
 	"time"
 )
 
-// step is an event as the oracle sees it: its letter, its time in seconds and a
-// number.
+// step is an event as the oracle sees it: a letter, its time in seconds, and a number.
 type step struct {
 	kind byte
 	at   int
 	v    int
 }
 
-// naive is the search of SQL:2016 as it is defined: from each event on, all ways
-// are tried in the order of preference, and the first that comes to an end is
-// the match. It shares the parser with the engine, and nothing else.
+// naive is the search of SQL:2016 by its definition: from each event on it tries all ways in the order
+// of preference, and the first that reaches the end of the pattern is the match. It shares the parser
+// with the engine, and nothing else.
 type naive struct {
 	steps  []step
 	names  []string
@@ -30,7 +29,7 @@ type naive struct {
 	silent bool
 }
 
-// try matches a shape from a row on, and calls then with where it ends.
+// try matches a shape from a row on, and calls then with the row after it.
 func (n *naive) try(s *shape, at int, then func(at int) bool) bool {
 	mark := len(n.path)
 	row := func(v int) bool {
@@ -86,7 +85,7 @@ func (n *naive) all(parts []*shape, at int, then func(int) bool) bool {
 	if len(parts) == 0 {
 		return then(at)
 	}
-	if s := parts[0]; s.op == shapeGap && len(parts) == 1 { // nothing of these until the time is over
+	if s := parts[0]; s.op == shapeGap && len(parts) == 1 { // a gap at the end: no excluded row until the time is over
 		for i := at; i < len(n.steps) && n.steps[i].at-n.steps[n.first].at <= n.within; i++ {
 			if n.forbidden(s.not, i) {
 				return false
@@ -111,7 +110,7 @@ func (n *naive) repeat(s *shape, times, at int, then func(int) bool) bool {
 	return more() || done()
 }
 
-// matches finds all, and writes them in short.
+// matches returns a line for each match: the index of its first row, and the variables of its rows.
 func (n *naive) matches(whole *shape, mode string) (found []string) {
 	for n.first = 0; n.first < len(n.steps); {
 		n.path, n.silent = nil, false
@@ -144,7 +143,8 @@ func (n *naive) matches(whole *shape, mode string) (found []string) {
 	return found
 }
 
-// engineMatches are those of the engine: where each event is, the values say.
+// engineMatches returns the matches of the engine in the form of naive.matches, which it makes from the
+// values. It returns nil if the engine gave up partial matches.
 func engineMatches(t *testing.T, pattern, mode, order string, defines map[string]string, steps []step, within int,
 	shuffle uint64) []string {
 	t.Helper()
@@ -204,7 +204,7 @@ func engineMatches(t *testing.T, pattern, mode, order string, defines map[string
 	return found
 }
 
-// randomPattern makes one that is right, of the variables a, b and c.
+// randomPattern returns a valid pattern of the variables a, b and c.
 func randomPattern(r *rand.Rand) (string, *shape, []string) {
 	var seq func(depth int) string
 	element := func(depth int) string {
@@ -248,8 +248,8 @@ func randomPattern(r *rand.Rand) (string, *shape, []string) {
 	}
 }
 
-// Matches are those of a search that tries everything, for any pattern, any
-// history and any way to go on; in any order within the delay.
+// The engine finds the matches of a naive search, for random patterns, histories and ways to skip,
+// also if events come in another order within the delay.
 func TestPattern_MatchesAreThoseOfANaiveSearch(t *testing.T) {
 	defines := map[string]string{
 		"a": `this.device_firmware_version == "a"`,
@@ -304,7 +304,7 @@ func TestPattern_ConditionsThatLookBackAreThoseOfANaiveSearch(t *testing.T) {
 			return len(a) < 3 && v+sum(b) <= 6
 		}
 		if len(a) == 0 {
-			return false // it compares with null
+			return false // a comparison with null
 		}
 		if v > slices.Min(a) {
 			return true
@@ -331,7 +331,7 @@ func against(t *testing.T, rounds uint64, defines map[string]string, is func(*na
 		for _, name := range names {
 			used[name] = defines[name]
 		}
-		for _, other := range "abc" { // a condition names what the pattern has not: then nothing of it was matched
+		for _, other := range "abc" { // skip a pattern if a condition names a variable that it does not have
 			if !slices.Contains(names, string(other)) {
 				for name := range used {
 					if strings.Contains(used[name], string(other)+".") || strings.Contains(used[name], "("+string(other)+")") {
@@ -367,6 +367,6 @@ func against(t *testing.T, rounds uint64, defines map[string]string, is func(*na
 		}
 	}
 	if matches < int(rounds)/2 || givenUp > int(rounds)/20 {
-		t.Errorf("only %d matches, and %d histories were too much", matches, givenUp)
+		t.Errorf("only %d matches, or partial matches were given up in too many histories: %d", matches, givenUp)
 	}
 }

@@ -14,7 +14,7 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// walk makes steps a second apart with some values, or with some letters.
+// walk returns steps a second apart with the given values; letters, with the given letters.
 func walk(values ...int) (steps []step) {
 	for i, v := range values {
 		steps = append(steps, step{'x', i, v})
@@ -29,8 +29,8 @@ func letters(kinds string) (steps []step) {
 	return steps
 }
 
-// The answers that public tests of row patterns give: those of Trino's and YDB's
-// engines, of Flink's and Oracle's guides, and of the standard's documentation.
+// The expected answers are those of public tests of row patterns: of the engines of Trino and YDB, of
+// the guides of Flink and Oracle, and of the documentation of the standard.
 func TestPattern_PublicRowPatternCases(t *testing.T) {
 	down, up, even, any := "this.metrics.v < prev(metrics.v)", "this.metrics.v > prev(metrics.v)",
 		"this.metrics.v == prev(metrics.v)", "true"
@@ -40,7 +40,7 @@ func TestPattern_PublicRowPatternCases(t *testing.T) {
 	}
 	fall, vee := walk(90, 80, 70, 70), walk(90, 80, 70, 80, 90, 50, 40, 60)
 	ticker := walk(12, 17, 19, 21, 25, 12, 15, 20, 24, 25, 19, 15, 25, 25, 14, 12, 14, 24, 23, 22)
-	average := "(sum(A.metrics.v).or(0) + this.metrics.v) / (count(A) + 1) < 15" // with this one
+	average := "(sum(A.metrics.v).or(0) + this.metrics.v) / (count(A) + 1) < 15" // with the current event
 	zigzag := walk(90, 80, 70, 80, 70, 80)
 	abcd := map[string]string{"A": any, "B": down, "C": up, "D": down}
 	for _, c := range []struct {
@@ -82,7 +82,7 @@ func TestPattern_PublicRowPatternCases(t *testing.T) {
 			[]string{"0 A A A A B", "5 A A A A A A B"}},
 		{"A+? B", "past_last", map[string]string{"A": average, "B": any}, walk(12, 17, 13, 16),
 			[]string{"0 A B", "2 A B"}},
-		// what is weir's own
+		// elements that only weir has
 		{"A -> C", "past_last", map[string]string{"A": is("A"), "C": is("C")}, letters("AXBCXCAC"),
 			[]string{"0 A - - C", "6 A C"}},
 		{"A -> B C", "past_last", map[string]string{"A": is("A"), "B": is("B"), "C": is("C")}, letters("ABXBC"),
@@ -98,7 +98,7 @@ func TestPattern_PublicRowPatternCases(t *testing.T) {
 		define := c.define
 		if c.want == nil {
 			if _, _, err := readPattern(c.pattern); err == nil {
-				t.Errorf("%s: is taken", c.pattern)
+				t.Errorf("%s is accepted", c.pattern)
 			}
 			continue
 		}
@@ -111,7 +111,8 @@ func TestPattern_PublicRowPatternCases(t *testing.T) {
 	}
 }
 
-// seek evaluates one rule with a pattern, and writes its results in short.
+// seek evaluates a rule with a pattern. It returns a line for each result: the window, the count, and
+// the last value.
 func seek(t *testing.T, delay time.Duration, pattern string, events ...string) (lines []string, report *Report) {
 	t.Helper()
 	set := mustParse(t, "rules:\n  - name: r\n    key: [device_id]\n    select: { n: count(), last: "+
@@ -132,7 +133,7 @@ func seek(t *testing.T, delay time.Duration, pattern string, events ...string) (
 	return lines, report
 }
 
-// The borders of within, and of what is late, to the microsecond.
+// The bounds of within, and of lateness, are exact to the microsecond.
 func TestPattern_BordersAreExact(t *testing.T) {
 	us := time.Microsecond
 	const pair = "{ match: a -> b, within: 10s, define: { a: this.metrics.v == 1, b: this.metrics.v == 2 } }"
@@ -143,7 +144,7 @@ func TestPattern_BordersAreExact(t *testing.T) {
 	if of := report.Rules[0].Outcomes; of[Late] != 1 || of[Counted] != 3 || report.Misses[0].By != 1 {
 		t.Errorf("%v %+v", of, report.Misses)
 	}
-	// as they come: nothing waits, and what is out of order is taken as it came
+	// In the order of the log no event waits, and events out of order are matched as they come.
 	arrival := strings.Replace(pair, "within", "order: arrival, within", 1)
 	got, report = seek(t, 0, arrival, at(5*s, 1), at(0, 2), at(20*s, 3), at(10*s, 1), at(10*s-us, 2))
 	expect(t, got, "0s-5s 2/2")
@@ -152,23 +153,23 @@ func TestPattern_BordersAreExact(t *testing.T) {
 	}
 }
 
-// What must not come is told when the time is over, and not if it came.
-func TestPattern_AbsenceIsToldWhenTimeIsOver(t *testing.T) {
+// The absence of an event is a match when the time is over, unless the event came.
+func TestPattern_AbsenceMatchesWhenTimeIsOver(t *testing.T) {
 	us := time.Microsecond
 	const alone = "{ match: a !b, within: 10s, define: { a: this.metrics.v == 1, b: this.metrics.v == 2 } }"
 	got, _ := seek(t, 0, alone, at(0, 1), at(10*s, 2), at(20*s, 1), at(30*s+us, 2), at(40*s, 1), at(41*s, 1), at(90*s, 3))
 	expect(t, got, "20s-30s 1/1", "40s-50s 1/1", "41s-51s 1/1")
-	// skip and absence are one: the second a lies behind the last event of the first match
+	// The search goes on after the last event of the first match, which has two of a.
 	got, _ = seek(t, 0, "{ match: 'a{1,2} !b', within: 10s, define: { a: this.metrics.v == 1, b: this.metrics.v == 2 } }",
 		at(0, 1), at(1*s, 1), at(2*s, 1))
 	expect(t, got, "0s-10s 2/1", "2s-12s 1/1")
-	// what is less preferred comes true when the absence does not
+	// A less preferred alternative matches when the excluded event comes.
 	got, _ = seek(t, 0, "{ match: a !b | a, within: 10s, define: { a: this.metrics.v == 1, b: this.metrics.v == 2 } }",
 		at(0, 1), at(1*s, 2), at(5*s, 1))
 	expect(t, got, "0s-0s 1/1", "5s-15s 1/1")
 }
 
-// Of a key of which nothing is open, nothing is kept.
+// A key with nothing open has no state.
 func TestPattern_AKeyCostsNothingWhenNothingIsOpen(t *testing.T) {
 	for _, order := range []string{"time", "arrival"} {
 		set := mustParse(t, "rules: [{name: r, key: [device_id], select: {n: count()}, pattern: {match: a b, "+
@@ -187,7 +188,7 @@ func TestPattern_AKeyCostsNothingWhenNothingIsOpen(t *testing.T) {
 		apply(2*s, 0)
 		p.advance(noon().Add(12 * s).UnixMicro())
 		if len(p.ops[0].keys) != 1 {
-			t.Fatalf("%s: the event before is not kept", order)
+			t.Fatalf("%s: the last event, which prev() can still see, is not kept", order)
 		}
 		p.advance(noon().Add(12*s).UnixMicro() + 1)
 		if op := p.ops[0]; len(op.keys) != 0 || len(op.fleets) != 0 || op.due.next() != never {
@@ -196,7 +197,7 @@ func TestPattern_AKeyCostsNothingWhenNothingIsOpen(t *testing.T) {
 	}
 }
 
-// What lies between is not kept, however much it is.
+// The events of a gap are not kept, however many there are.
 func TestPattern_GapsCostNothing(t *testing.T) {
 	for _, order := range []string{"time", "arrival"} {
 		set := mustParse(t, "rules: [{name: r, key: [device_id], select: {n: count(), f: first(a.metrics.v), "+
@@ -219,7 +220,7 @@ func TestPattern_GapsCostNothing(t *testing.T) {
 			if i%1000 == 0 {
 				for _, k := range p.ops[0].keys {
 					if raw := k.append(nil); len(raw) > 1000 {
-						t.Fatalf("%s: after %d events between, %d bytes are kept", order, i, len(raw))
+						t.Fatalf("%s: after %d events of the gap, %d bytes are kept", order, i, len(raw))
 					}
 				}
 			}
@@ -233,8 +234,8 @@ func TestPattern_GapsCostNothing(t *testing.T) {
 	}
 }
 
-// Too many ways, rows or waiting events give the oldest up, or refuse, and both
-// are counted.
+// With too many threads the oldest partial match is given up, and with too many waiting events a new
+// one is refused. Both are counted. A value that is too long fails.
 func TestPattern_BoundsAreSaid(t *testing.T) {
 	var events []string
 	for i := range maxThreads + 10 {
@@ -267,7 +268,7 @@ func TestPattern_BoundsAreSaid(t *testing.T) {
 	}
 }
 
-// Everything that is wrong in a rule's pattern is said, with its line.
+// All problems of a pattern are reported, each with its line.
 func TestPattern_SaysAllThatIsWrong(t *testing.T) {
 	_, err := Parse([]byte("rules: [{name: r, key: [device_id], select: {n: count()}, pattern: {match: a, " +
 		"defines: {a: true}}}]"))
@@ -320,19 +321,19 @@ func TestPattern_SaysAllThatIsWrong(t *testing.T) {
 		`line 27: rule three: select.z: "e.x" names no variable`, `line 28: rule three: emit: a match is told once`,
 	} {
 		if !strings.Contains(err.Error(), want) {
-			t.Errorf("nobody says %s of\n%v", want, err)
+			t.Errorf("no problem %s in\n%v", want, err)
 		}
 	}
 }
 
-// windowEpoch is that of perMinute before there were patterns.
+// windowEpoch is the epoch of perMinute before there were patterns.
 const windowEpoch = "46cf35e21252"
 
-// Rules with windows keep what they had open through the upgrade that knows
-// patterns; of a pattern, what its state depends on begins anew.
+// The epochs of rules with windows are the same as before there were patterns, so that an upgrade
+// keeps their open windows. The epoch of a pattern depends on all that its state depends on.
 func TestPattern_Epochs(t *testing.T) {
 	if got := mustParse(t, perMinute).Rules[0].Epoch; got != windowEpoch {
-		t.Errorf("the epoch of a rule with a window is %s, and was %s", got, windowEpoch)
+		t.Errorf("the epoch of a rule with a window is %s, want %s", got, windowEpoch)
 	}
 	text := "rules: [{name: r, key: [device_id], select: {n: count()}, pattern: {match: a b, within: 1m, " +
 		"define: {a: true, b: true}}}]"
@@ -346,8 +347,8 @@ func TestPattern_Epochs(t *testing.T) {
 	}
 }
 
-// What is kept of a key is read as it was written; what is damaged is refused,
-// and never makes a panic.
+// The state of a key is read as it was written. Damaged state is refused or read as another state, and
+// never causes a panic.
 func TestPattern_DamagedStateIsRefused(t *testing.T) {
 	set := mustParse(t, strings.Replace(everything, "within: 40s", "within: 10m", 1))
 	r := rand.New(rand.NewPCG(4, 4))
@@ -368,7 +369,7 @@ func TestPattern_DamagedStateIsRefused(t *testing.T) {
 				raw := k.append(nil)
 				back, err := decodeKey(k.name, raw, op.Rule)
 				if err != nil || string(back.append(nil)) != string(raw) {
-					t.Fatalf("it is not what was written: %v", err)
+					t.Fatalf("the state that was read is not the one that was written: %v", err)
 				}
 				for range 200 {
 					bad := slices.Clone(raw)
@@ -394,7 +395,7 @@ func TestPattern_DamagedStateIsRefused(t *testing.T) {
 	}
 }
 
-// A device that was erased is in no partial match.
+// An erased device is in no partial match any more.
 func TestPattern_ErasureReachesPartialMatches(t *testing.T) {
 	b := newBench(t, "rules: [{name: pair, key: [device_id], select: {n: count(), v: first(a.metrics.v)}, pattern: "+
 		"{match: a -> b, within: 1h, order: arrival, define: {a: this.metrics.v == 7, b: this.metrics.v == 8}}}]")
@@ -427,8 +428,8 @@ func TestPattern_ErasureReachesPartialMatches(t *testing.T) {
 	}
 }
 
-// The rules that the documentation and the config show are right, and say what
-// they say they do.
+// The rules that docs/rules.md and configs/rules.yaml show are valid, and have the results that they
+// describe.
 func TestPattern_ShownExamplesWork(t *testing.T) {
 	shown, err := os.ReadFile("../../../configs/rules.yaml")
 	if err != nil {
@@ -471,7 +472,7 @@ func TestPattern_ShownExamplesWork(t *testing.T) {
 	}
 }
 
-// The engine alone, with patterns that seldom match.
+// The engine alone, with a pattern that seldom matches.
 func BenchmarkPattern(b *testing.B) {
 	p := newPartition(mustParse(b, `
 rules:

@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// What is no pattern is refused with what to do; what is one is taken.
+// Invalid patterns are refused with a text that says what to do. Valid ones, with the text "" here, are
+// accepted.
 func TestPattern_TextIsChecked(t *testing.T) {
 	for pattern, want := range map[string]string{
 		"a b)": "a bracket closes", "(a b": "the bracket does not close", "": "a variable or a bracket is missing",

@@ -12,12 +12,12 @@ import (
 	"weir/internal/event"
 )
 
-// seen is a processor that counts what it is given, and calls each event that it
-// has seen before a duplicate.
+// seen is a processor that counts the events that it is given, and marks those that it has seen before
+// as duplicates.
 type seen struct {
 	ids   map[string]int64
 	given int
-	then  func() // is called once, after a batch
+	then  func() // called once, after the next batch
 }
 
 func (p *seen) ProcessBatch(_ context.Context, batch service.MessageBatch) ([]service.MessageBatch, error) {
@@ -47,7 +47,7 @@ func (p *seen) ProcessBatch(_ context.Context, batch service.MessageBatch) ([]se
 
 func (p *seen) Close(context.Context) error { return nil }
 
-// preparing is a bench whose operator has the processor.
+// preparing returns a bench whose outputs have the processor seen.
 func preparing(t *testing.T, rules string) (*bench, *seen) {
 	t.Helper()
 	p := &seen{ids: map[string]int64{}}
@@ -60,8 +60,8 @@ func preparing(t *testing.T, rules string) (*bench, *seen) {
 	return b, p
 }
 
-// With no rules nothing is done with an event. Rules that come begin with a batch
-// that is prepared whole, at its first offset; those that go leave nothing.
+// Without rules the processors do not run. New rules begin at the first offset of a batch that is
+// prepared as a whole. Rules that are removed leave no state.
 func TestEventRules_WithoutRulesEventsAreNotPrepared(t *testing.T) {
 	b, p := preparing(t, "rules: []")
 	o := b.operator()
@@ -91,15 +91,15 @@ func TestEventRules_WithoutRulesEventsAreNotPrepared(t *testing.T) {
 	change("rules: []")
 	b.apply(o, message(0, 7, at(71*s, 8)))
 	change(perMinute)
-	b.apply(o, message(0, 9, at(72*s, 8))) // what is not there is nobody's
+	b.apply(o, message(0, 9, at(72*s, 8))) // offset 8 was skipped while there were no rules to miss it
 	b.apply(o, message(0, 10, at(130*s, 8)))
 	if got := b.count("minute"); !slices.Equal(got, []string{"pump-1 0s 1", "pump-1 1m0s 1"}) || p.given != 7 {
 		t.Errorf("%q, %d prepared", got, p.given)
 	}
 }
 
-// Other rules come in force while a batch is prepared: it is applied by these. If
-// they are none, it is let go.
+// If other rules come into force while a batch is prepared, it is applied by them. If there are none
+// any more, it is not applied.
 func TestEventRules_RulesMayChangeWhileABatchIsPrepared(t *testing.T) {
 	b, p := preparing(t, "rules: []")
 	o := b.operator()
@@ -128,8 +128,8 @@ func TestEventRules_RulesMayChangeWhileABatchIsPrepared(t *testing.T) {
 	}
 }
 
-// As weir stops, what was prepared is not applied: a processor that waits for its
-// store lets events pass then. They come again as they were.
+// A batch that is prepared while weir stops is not applied, because a processor that waits for its store
+// then lets events pass. The batch is unchanged, and can be delivered again.
 func TestEventRules_WhatIsPreparedAsWeirStopsIsNotApplied(t *testing.T) {
 	b, p := preparing(t, perMinute)
 	o := b.operator()

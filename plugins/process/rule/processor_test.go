@@ -10,9 +10,9 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 )
 
-// A batch comes to what a file of the same events comes to; fleets are apart, and
-// a message that is no event fails the batch.
-func TestRuleTry_ABatchComesToWhatAFileDoes(t *testing.T) {
+// A batch is evaluated on its own, as a file of its events is, each fleet separately. A message that is
+// not an event fails the batch.
+func TestRuleTry_ABatchIsEvaluatedAlone(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "rules.yaml")
 	text := "rules: [{ name: minute, key: [device_id], select: { n: count() }, window: { type: tumbling, size: 1m, " +
 		"allowed_lateness: 0s } }]"
@@ -38,7 +38,7 @@ func TestRuleTry_ABatchComesToWhatAFileDoes(t *testing.T) {
 	batch := service.MessageBatch{of("a", "1", "2026-11-21T09:15:00Z"), of("b", "1", "2026-11-21T09:15:01Z"),
 		of("a", "2", "2026-11-21T09:15:02Z"), of("a", "2", "2026-11-21T09:15:02Z"), of("", "3", "2026-11-21T09:15:59Z"),
 		of("a", "4", "2026-11-21T09:18:00Z"), of("a", "5", "2026-11-21T09:15:03Z")}
-	for range 2 { // nothing is kept from batch to batch
+	for range 2 { // no state is kept between batches
 		out, err := p.ProcessBatch(t.Context(), batch)
 		if err != nil || len(out) != 1 || len(out[0]) != 5 {
 			t.Fatalf("%d batches, %v", len(out), err)
@@ -54,13 +54,13 @@ func TestRuleTry_ABatchComesToWhatAFileDoes(t *testing.T) {
 		}
 	}
 	if _, err := p.ProcessBatch(context.Background(), service.MessageBatch{service.NewMessage([]byte("{}"))}); err == nil {
-		t.Error("what is no event was taken for one")
+		t.Error("a message that is not an event was accepted")
 	}
 }
 
-// What weir query prints is by device: none of it is late for that. A file as devices
-// send it is taken as it is.
-func TestTry_StoredEventsAreTakenInTheOrderOfTime(t *testing.T) {
+// Lines as weir query prints them, which are ordered by device, are sorted by time, so that none is late
+// because of that. Other files are read in their order.
+func TestTry_StoredEventsAreReadInTheOrderOfTime(t *testing.T) {
 	set := mustParse(t, perMinute)
 	first, second := at(0, 1)+"\n"+at(300*s, 1), at(1*s, 1)
 	second = strings.Replace(second, "pump-1", "pump-2", 1)

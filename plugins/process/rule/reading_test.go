@@ -15,11 +15,12 @@ import (
 	"weir/internal/event"
 )
 
-// asSent is a raw store: events as they were sent, which are mapped as they were read.
+// asSent is a raw store with events as they were sent. Of maps them as the rules stream did when it read
+// them.
 type asSent struct {
 	*storedLog
 	testing.TB
-	others bool // what else was done with them cannot be had again
+	others bool
 }
 
 func (l asSent) Of(ctx context.Context, w Wanted, by func(event.Coordinates) *Reading,
@@ -48,14 +49,14 @@ func (l asSent) Of(ctx context.Context, w Wanted, by func(event.Coordinates) *Re
 
 func (l asSent) Knows(by *Reading) bool { return by != nil && len(by.Others) == 0 }
 
-// fileRules add readings up, which depends on how they are mapped.
+// fileRules has a sum of values that the mappings change.
 const fileRules = `rules: [{ name: minute, key: [device_id], select: { n: count(), v: sum(this.metrics.v) },
   window: { type: tumbling, size: 1m, allowed_lateness: 0s } }]`
 
-// A file of rules is kept as a version, each text of it once: what it told leads to its
-// events, and is computed again. Mappings change within windows, with files that they
-// name: each event is mapped as it was when the rules read it.
-func TestReading_WhatAFileToldIsComputedAgainAsItWasRead(t *testing.T) {
+// Each text of the file of rules is stored once, as a version, so that its results can be recomputed and
+// traced. Mappings change in the middle of windows, and so do the files that they import: each event is
+// mapped as it was when the rules read it.
+func TestReading_ResultsOfAFileAreRecomputedAsEventsWereRead(t *testing.T) {
 	b := newBench(t, fileRules)
 	maps, entry := filepath.Join(t.TempDir(), "maps.blobl"), filepath.Join(t.TempDir(), "upcast.blobl")
 	mapped := func(factor string) {
@@ -70,7 +71,7 @@ func TestReading_WhatAFileToldIsComputedAgainAsItWasRead(t *testing.T) {
 	}
 	b.extra = "processors: [ { label: a, mapping: 'from \"" + entry + "\"' }, { log: { message: seen } } ]\n"
 	var log []*service.Message
-	for i := range 12 { // two minutes, and what closes them
+	for i := range 12 { // events of two minutes; the one at 1000 s closes them
 		log = append(log, message(0, int64(i), at(10*s*time.Duration(i), float64(i))))
 	}
 	log = append(log, message(0, 12, at(1000*s, 1)))
@@ -81,7 +82,7 @@ func TestReading_WhatAFileToldIsComputedAgainAsItWasRead(t *testing.T) {
 		b.apply(o, log[5*i:min(5*i+5, len(log))]...)
 		b.apply(o, log[5*i:min(5*i+5, len(log))]...)
 	}
-	mapped("7") // nothing was read so
+	mapped("7") // no event was read with this mapping
 	if got := b.count("minute"); !slices.Equal(got, []string{"pump-1 0s 6", "pump-1 1m0s 6"}) {
 		t.Fatalf("%q", got)
 	}
@@ -107,32 +108,32 @@ func TestReading_WhatAFileToldIsComputedAgainAsItWasRead(t *testing.T) {
 		return got
 	}
 	if got := again(sent); got.Sampled != 2 || got.Right != 2 {
-		t.Errorf("computed again: %+v", got)
+		t.Errorf("recomputed: %+v", got)
 	}
 	for _, raw := range b.results() {
 		told := parseTold(t, []byte(raw))
 		got, err := Trace(t.Context(), v.db, Traced{Fleet: "plant-1", Rule: "minute", ID: told.ID}, sent)
 		if err != nil || !got.Whole || len(got.Events) != 6 {
-			t.Fatalf("%s leads to %+v: %v", raw, got, err)
+			t.Fatalf("the lineage of %s is %+v: %v", raw, got, err)
 		}
 		if last := string(got.Events[5].Event); told.Start.Equal(noon()) && !strings.Contains(last, `"v":50`) {
-			t.Errorf("the rule saw %s", last)
+			t.Errorf("the last event is mapped to %s", last)
 		}
 	}
 	if put := v.put(t, fileRules); put.Number != kept[0].Number || put.Source != "put" || put.CreatedBy != "ann" {
-		t.Errorf("put after it was a file's: %+v", put)
+		t.Errorf("the version of the file, put as well: %+v", put)
 	}
 	if _, err := v.db.Exec(`UPDATE rule_switch SET reading = ''`); err != nil {
 		t.Fatal(err)
 	}
 	if got := again(sent); got.Skipped[SkippedMapping] != 2 || len(got.Differing) > 0 {
-		t.Errorf("where nobody knows how it was read: %+v", got)
+		t.Errorf("without a stored Reading: %+v", got)
 	}
 }
 
-// What may change an event otherwise than by mapping it is named; what a mapping needs
-// beside the event is not had again later.
-func TestReading_NamesWhatCannotBeDoneAgain(t *testing.T) {
+// A Reading names the processors that may change an event and cannot be repeated: all but mappings, and
+// mappings that depend on more than the event.
+func TestReading_NamesWhatCannotBeRepeated(t *testing.T) {
 	for processors, want := range map[string][]string{
 		"[]": nil,
 		"[ { label: d, event_dedupe: { url: x } }, { mapping: root = this } ]":          nil,
@@ -161,12 +162,12 @@ func TestReading_NamesWhatCannotBeDoneAgain(t *testing.T) {
 	}
 }
 
-// An event that is stamped ahead counts at its receipt beyond what the stream had as
-// max_ahead, now and when it is computed again.
+// An event that is stamped ahead by more than max_ahead of the stream counts at its receipt, also when
+// its result is recomputed.
 func TestReading_StampsAheadCountAsTheyDid(t *testing.T) {
 	b := newBench(t, perMinute)
 	b.extra = "max_ahead: 30s\n"
-	ahead := message(0, 1, at(120*s, 1)) // within the default, beyond what the stream has
+	ahead := message(0, 1, at(120*s, 1)) // within the default of max_ahead, beyond that of the stream
 	received := noon().Add(20 * s).Format(event.TimeFormat)
 	ahead.MetaSetMut(event.HeaderReceivedAt, received)
 	log := []*service.Message{message(0, 0, at(0, 1)), ahead, message(0, 2, at(1000*s, 1))}
@@ -175,7 +176,7 @@ func TestReading_StampsAheadCountAsTheyDid(t *testing.T) {
 		t.Fatalf("%q", got)
 	}
 	l := stored(t, log)
-	l.log[1].at = noon().Add(20 * s).UnixMicro() // where the raw store is asked for it
+	l.log[1].at = noon().Add(20 * s).UnixMicro() // the time at which the raw store has the event
 	if got := b.recomputed(l); got.Right != 1 {
 		t.Errorf("%+v", got)
 	}

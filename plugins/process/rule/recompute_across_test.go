@@ -12,12 +12,12 @@ import (
 	"weir/internal/lifecycle/tombstone"
 )
 
-// addable are all that add up.
+// addable has all aggregates that add up.
 const addable = `select: { n: count(), nv: count(this.metrics.v), total: sum(this.metrics.v), low: min(this.metrics.v),
       high: max(this.metrics.v), devices: sketch(this.device_id) }
 `
 
-// acrossSums are rules of all devices.
+// acrossSums has rules across devices.
 const acrossSums = `
 rules:
   - name: minutes
@@ -32,13 +32,14 @@ rules:
     key: [this.metrics.w]
     ` + addable
 
-// summedUp is a place in which rules of all devices counted a log far out of order.
+// summedUp returns a bench in which rules across devices have counted a log with events far out of
+// order, and the log as a raw store.
 func summedUp(t *testing.T, seed uint64) (*bench, *storedLog) {
 	b := newBench(t, "rules: []")
 	v := b.versions()
 	v.activate(t, v.put(t, acrossSums).Number)
 	log := records(rand.New(rand.NewPCG(seed, 3)), 100)
-	for p := range 2 { // time passes
+	for p := range 2 { // a much later event closes all windows
 		late := strings.NewReplacer("pump-1", "pump-9", "4000", []string{"4000", "4001"}[p]).Replace(at(9_000_000*s, 1))
 		log = append(log, message(p, 100, late))
 	}
@@ -46,9 +47,9 @@ func summedUp(t *testing.T, seed uint64) (*bench, *storedLog) {
 	return b, stored(t, log)
 }
 
-// Parts of sums of all devices are what the events of all come to. What they count
-// beyond what is stored is explained where it was erased, and named where it was not.
-func TestRecompute_PartsOfAllDevicesAreWhatEventsComeTo(t *testing.T) {
+// Parts of sums of all devices have the values that the stored events yield. If they count more events
+// than are stored, that is explained by erasures, and is a difference without them.
+func TestRecompute_PartsOfAllDevicesAgreeWithEvents(t *testing.T) {
 	b, l := summedUp(t, 5)
 	whole := b.recomputed(l)
 	if len(whole.Differing) > 0 || whole.Right < 50 || whole.Erased > 0 || whole.Skipped[SkippedLate] > whole.Right/4 {
@@ -66,12 +67,12 @@ func TestRecompute_PartsOfAllDevicesAreWhatEventsComeTo(t *testing.T) {
 	after := b.recomputed(l)
 	if len(after.Differing) > 0 || after.Erased < 5 || after.ErasedEvents < int64(after.Erased) ||
 		after.Right+after.Erased+after.Skipped[SkippedLate] != whole.Right+whole.Skipped[SkippedLate] {
-		t.Errorf("a device was erased: %+v, before %+v", after, whole)
+		t.Errorf("after the erasure of a device: %+v, before it %+v", after, whole)
 	}
 	erased := l.erased
 	l.erased = nil
 	if got := b.recomputed(l); got.Erased > 0 || len(got.Differing) < after.Erased {
-		t.Errorf("its events are gone, and nobody erased them: %+v", got)
+		t.Errorf("its events are missing, and were not erased: %+v", got)
 	}
 	l.erased = erased
 	db := b.versions().db
@@ -91,11 +92,12 @@ func TestRecompute_PartsOfAllDevicesAreWhatEventsComeTo(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := b.recomputed(l); got.Skipped[SkippedMany] < 50 || got.Right > 0 {
-		t.Errorf("of more events than are read: %+v", got)
+		t.Errorf("parts that count more events than may be read: %+v", got)
 	}
 }
 
-// A probe tells of each event what one that takes in it alone tells.
+// A probe, to which many events are added, answers of each event what a summing with that event alone
+// answers.
 func TestRecompute_AProbeTellsKeysApart(t *testing.T) {
 	b, l := summedUp(t, 5)
 	db, s := b.versions().db, Sample{Stored: func(string, int32) int64 { return 1 << 40 }}
@@ -126,28 +128,28 @@ func TestRecompute_AProbeTellsKeysApart(t *testing.T) {
 			return
 		}
 	}
-	t.Errorf("too few to tell: %v", is)
+	t.Errorf("too few events were compared: %v", is)
 }
 
-// What is read for parts of sums is bounded, with what is of other partitions.
+// The number of rows that are read for parts of sums is bounded, rows of other partitions included.
 func TestRecompute_PartsAreReadUpToABound(t *testing.T) {
 	b, l := summedUp(t, 5)
 	whole, left := b.recomputed(l), new(atomic.Int64)
 	left.Store(1 << 40)
 	b.recomputedOf(l, left)
 	read := 1<<40 - left.Load()
-	for _, e := range l.log { // of a partition of which no rule knows
+	for _, e := range l.log { // rows of a partition that no rule has read
 		e.First.Partition = 7
 		l.log = append(l.log, e, e, e)
 	}
 	left.Store(2 * read)
 	if got := b.recomputedOf(l, left); got.Skipped[SkippedMany] < 5 || got.Right < 5 || len(got.Differing) > 0 ||
 		got.Right+got.Skipped[SkippedMany] < whole.Right {
-		t.Errorf("where %d rows of %d may be read: %+v, before %+v", 2*read, 4*read, got, whole)
+		t.Errorf("if %d of %d rows may be read: %+v, without a bound %+v", 2*read, 4*read, got, whole)
 	}
 }
 
-// A value can be that of events which are in part stored no more, or it cannot.
+// has tells whether an emitted value can be that of the stored events and two erased ones.
 func TestRecompute_ValuesOfErasedEvents(t *testing.T) {
 	sketch := func(values ...string) string {
 		var d distinct
@@ -175,26 +177,26 @@ func TestRecompute_ValuesOfErasedEvents(t *testing.T) {
 		{"sketch", "no sketch", sketch("a"), false}, {"avg", 1.0, 1.0, false},
 	} {
 		if v := (&value{kind: c.kind}); v.has(c.told, c.now, 2) != c.can {
-			t.Errorf("%s: %.40v of which %.40v is stored", c.kind, c.told, c.now)
+			t.Errorf("%s: emitted %.40v, stored events yield %.40v: want %t", c.kind, c.told, c.now, c.can)
 		}
 	}
 }
 
-// A part of a sum of all devices is led to no events: its lineage would be of all.
-func TestTrace_PartsOfAllDevicesLeadNowhere(t *testing.T) {
+// Trace returns no events for a part of a sum of all devices, whose lineage would have all of them.
+func TestTrace_PartsOfAllDevicesHaveNoLineage(t *testing.T) {
 	b, l := summedUp(t, 5)
 	for _, raw := range b.results() {
 		told := parseTold(t, []byte(raw))
 		_, err := Trace(t.Context(), b.versions().db, Traced{Fleet: "plant-1", Rule: told.Rule, ID: told.ID}, l)
 		if !errors.Is(err, ErrNoLineage) {
-			t.Fatalf("%s leads somewhere: %v", told.ID, err)
+			t.Fatalf("%s has a lineage, or another error: %v", told.ID, err)
 		}
 		break
 	}
 }
 
-// Sketches of a window that was open when somebody of its fleet was erased are not
-// judged: who comes again is stored, and the sketch may lack the name.
+// Sketches of a window that was open during an erasure in its fleet are not compared: a device that
+// comes again is stored, and may be missing from the sketch.
 func TestAcross_SketchesOfAnErasureInTheirWindowAreNotJudged(t *testing.T) {
 	set, err := Parse([]byte(acrossSums))
 	if err != nil {
@@ -208,10 +210,10 @@ func TestAcross_SketchesOfAnErasureInTheirWindowAreNotJudged(t *testing.T) {
 		after time.Duration
 		want  string
 	}{
-		{"f", -time.Second, "[count devices]"}, // before it
+		{"f", -time.Second, "[count devices]"}, // before the window
 		{"f", 95 * time.Second, "[count devices]"},
 		{"other", 30 * time.Second, "[count devices]"},
-		{"f", 80 * time.Second, "[count]"}, // while it waits for late events
+		{"f", 80 * time.Second, "[count]"}, // within the allowed lateness and the delay
 		{"f", 0, "[count]"},
 	} {
 		if _, err := db.ExecContext(t.Context(), `DELETE FROM erased`); err != nil {

@@ -17,11 +17,11 @@ import (
 	"weir/internal/event"
 )
 
-// storedLog is a raw store: all of a log, but for what is lost.
+// storedLog is a raw store with all events of a log, except those that are lost.
 type storedLog struct {
 	log    []storedEvent
 	lost   map[int64]bool // offsets of partition 0
-	erased map[int64]bool // of these, on request
+	erased map[int64]bool // those of the lost ones that an erasure has deleted
 	noDays bool
 }
 
@@ -83,7 +83,7 @@ func (l *storedLog) Days(context.Context, string, int64, int64) (bool, error) { 
 
 func (l *storedLog) Knows(*Reading) bool { return true }
 
-// among is Erased of a sample.
+// among is Sample.Erased.
 func (l *storedLog) among(_ context.Context, m Missing) (n int64, _ error) {
 	for offset := range l.erased {
 		if m.Partition == 0 && offset >= m.First && offset <= m.Last && m.Fleet != "" {
@@ -93,13 +93,13 @@ func (l *storedLog) among(_ context.Context, m Missing) (n int64, _ error) {
 	return n, nil
 }
 
-// recomputed computes many results again.
+// recomputed recomputes up to 200 results.
 func (b *bench) recomputed(l *storedLog) Recomputed {
 	b.Helper()
 	return b.recomputedOf(l, nil)
 }
 
-// recomputedOf computes many results again, from no more rows than are left.
+// recomputedOf recomputes up to 200 results, and reads no more rows for sums than are left.
 func (b *bench) recomputedOf(l *storedLog, left *atomic.Int64) Recomputed {
 	b.Helper()
 	got, err := Recompute(b.Context(), b.versions().db, Sample{Seed: 7, Most: 200, Events: l, Erased: l.among,
@@ -112,12 +112,12 @@ func (b *bench) recomputedOf(l *storedLog, left *atomic.Int64) Recomputed {
 		sum += n
 	}
 	if sum != got.Sampled || got.Sampled == 0 {
-		b.Fatalf("it does not add up: %+v", got)
+		b.Fatalf("the outcomes do not add up: %+v", got)
 	}
 	return got
 }
 
-// tortured is how many times a random thing is tried: more in make torture.
+// tortured returns the number of random histories of a test: n, or more in make torture.
 func tortured(n int) int {
 	if more, err := strconv.Atoi(os.Getenv("WEIR_TORTURE_HISTORIES")); err == nil {
 		return more
@@ -125,14 +125,14 @@ func tortured(n int) int {
 	return n
 }
 
-// recomputable is a place in which every kind of rule counted a log far out of
-// order, of two partitions.
+// recomputable returns a bench in which rules of every kind have counted a log of two partitions, with
+// events far out of order, and the log as a raw store.
 func recomputable(t *testing.T, seed uint64) (*bench, *storedLog) {
 	b := newBench(t, "rules: []")
 	v := b.versions()
 	v.activate(t, v.put(t, everything).Number)
 	log := records(rand.New(rand.NewPCG(seed, 3)), 100)
-	for p := range 2 { // time passes
+	for p := range 2 { // a much later event closes all windows
 		late := strings.NewReplacer("pump-1", "pump-9", "4000", fmt.Sprintf("4%03d", p)).Replace(at(9_000_000*s, 1))
 		log = append(log, message(p, 100, late))
 	}
@@ -140,9 +140,8 @@ func recomputable(t *testing.T, seed uint64) (*bench, *storedLog) {
 	return b, stored(t, log)
 }
 
-// What rules told of every kind of window, match and pair is what the stored events
-// come to. Events behind what a result counts are looked at: they were late, or
-// nothing is said.
+// The results of every kind of window, match and pair are those that the stored events yield. If events
+// follow the last one that a result counts, they must be proven late, or the result is skipped.
 func TestRecompute_WhatWasToldIsWhatEventsComeTo(t *testing.T) {
 	for seed := range uint64(tortured(2)) {
 		b, l := recomputable(t, seed)
@@ -152,18 +151,18 @@ func TestRecompute_WhatWasToldIsWhatEventsComeTo(t *testing.T) {
 		}
 		for why := range got.Skipped {
 			if !slices.Contains(Skips(), why) {
-				t.Errorf("%s is no reason", why)
+				t.Errorf("%s is not in Skips", why)
 			}
 		}
 		again := b.recomputed(l)
 		if again.Right != got.Right || !maps.Equal(again.Skipped, got.Skipped) {
-			t.Errorf("the same seed samples otherwise: %+v, then %+v", got, again)
+			t.Errorf("the same seed gives another sample: %+v, then %+v", got, again)
 		}
 	}
 }
 
-// A result that was changed, and one of which an event was not counted, or is in no
-// store, are named: by id, and with where its events lie.
+// A result that was changed, or that counts events which are not stored, is reported with its id and the
+// coordinates of its events. If the raw store does not have the days any more, it is skipped.
 func TestRecompute_DifferencesAreNamed(t *testing.T) {
 	b, l := recomputable(t, 3)
 	db := b.versions().db
@@ -187,15 +186,15 @@ func TestRecompute_DifferencesAreNamed(t *testing.T) {
 		l.lost[offset] = offset%10 == 3
 	}
 	if got := b.recomputed(l); len(got.Differing) < 5 {
-		t.Errorf("with events that are stored no more: %+v", got)
+		t.Errorf("with events that are not stored any more: %+v", got)
 	}
 	l.noDays = true
 	if got := b.recomputed(l); len(got.Differing) > 0 && got.Skipped[SkippedRaw] == 0 {
-		t.Errorf("where the raw store has forgotten the days: %+v", got)
+		t.Errorf("with days that the raw store does not have any more: %+v", got)
 	}
 }
 
-// What cannot be computed again is counted under its reason, never as right.
+// A result that cannot be recomputed is counted under the reason, and never as right.
 func TestRecompute_WhatCannotBeIsCountedUnderItsReason(t *testing.T) {
 	b, l := recomputable(t, 3)
 	db := b.versions().db
@@ -208,18 +207,18 @@ func TestRecompute_WhatCannotBeIsCountedUnderItsReason(t *testing.T) {
 		if got := b.recomputed(l); got.Skipped[why] == 0 || len(got.Differing) > 0 {
 			t.Errorf("after %s: %+v", do, got)
 		} else if why == SkippedRules && got.Right > 0 {
-			t.Errorf("rules that are not there made %d results right", got.Right)
+			t.Errorf("%d results are right by rules that are not stored", got.Right)
 		}
 	}
 	ahead, err := Recompute(t.Context(), db, Sample{Seed: 1, Most: 10, Events: l,
 		Stored: func(string, int32) int64 { return 0 }})
 	if err != nil || ahead.Right > 0 {
-		t.Errorf("before the raw store has them: %+v %v", ahead, err)
+		t.Errorf("before the raw store has the events: %+v %v", ahead, err)
 	}
 }
 
-// An event that lies behind what a result counts was late only if time had passed
-// before: one that a rule has simply not counted is no late one.
+// An event after the last one that a result counts was late only if an earlier event had moved time far
+// enough. An event that a rule has just not counted is not called late.
 func TestRecompute_AnEventThatWasNotCountedIsNotCalledLate(t *testing.T) {
 	b := newBench(t, "rules: []")
 	v := b.versions()
@@ -235,12 +234,11 @@ func TestRecompute_AnEventThatWasNotCountedIsNotCalledLate(t *testing.T) {
 	}
 	l.lost[2] = true
 	if got := b.recomputed(l); got.Right != 1 { // offset 4 was late
-		t.Errorf("without it: %+v", got)
+		t.Errorf("if the raw store does not have offset 2 either: %+v", got)
 	}
 }
 
-// What joins two topics is not computed again, and never taken for wrong: the raw
-// store has the events of one at most.
+// Results of a join of two topics are skipped, because the raw store has the events of at most one.
 func TestRecompute_JoinsOfTwoTopicsAreSkipped(t *testing.T) {
 	b := newBench(t, "rules: []")
 	v := b.versions()

@@ -20,14 +20,14 @@ import (
 	_ "github.com/redpanda-data/connect/v4/public/components/pure"
 )
 
-// The shipped example brings each result to a webhook, which has failed once, under
-// a key of its own, and to the file of its rule; then none is left to be handed on.
+// The shipped example sends each result to a webhook, which fails once, with a different idempotency key,
+// and writes it to the file of its rule. Then no result is left to be handed on.
 func TestRuleResults_ExampleReachesAWebhookAndFiles(t *testing.T) {
 	b := newBench(t, perMinute)
 	b.apply(b.operator(), message(0, 0, at(0, 1)), message(0, 1, at(70*s, 1)), message(0, 2, at(140*s, 1)))
 	want := b.results()
 	if len(want) != 2 {
-		t.Fatalf("told: %v", want)
+		t.Fatalf("the results are %v, want 2", want)
 	}
 	var mu sync.Mutex
 	got, failed := map[string]string{}, false
@@ -71,7 +71,7 @@ func TestRuleResults_ExampleReachesAWebhookAndFiles(t *testing.T) {
 	o := b.operator()
 	for leftOver(t, o) > 0 {
 		if ctx.Err() != nil {
-			t.Fatal("results are left")
+			t.Fatal("some results were not handed on in time")
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
@@ -82,7 +82,7 @@ func TestRuleResults_ExampleReachesAWebhookAndFiles(t *testing.T) {
 	mu.Lock()
 	defer mu.Unlock()
 	if !maps.Equal(got, want) {
-		t.Errorf("the webhook has\n%v\nwant\n%v", got, want)
+		t.Errorf("the webhook was sent\n%v\nwant\n%v", got, want)
 	}
 	files, err := filepath.Glob(filepath.Join(dir, "minute", "*.ndjson"))
 	if err != nil || len(files) == 0 {
@@ -102,7 +102,7 @@ func TestRuleResults_ExampleReachesAWebhookAndFiles(t *testing.T) {
 	}
 }
 
-// leftOver is how many results were not handed on.
+// leftOver returns how many results were not handed on.
 func leftOver(t *testing.T, o *output) (n int) {
 	t.Helper()
 	if err := o.db.QueryRow(`SELECT count(*) FROM rule_result WHERE sent = 0`).Scan(&n); err != nil {

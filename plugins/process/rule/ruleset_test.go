@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// Everything that is wrong is said at once, with its line and what to do.
+// All problems of a rule set are reported at once, each with its line and what to do.
 func TestRuleSet_SaysAllThatIsWrong(t *testing.T) {
 	_, err := Parse([]byte(`rules:
   - name: Bad
@@ -50,7 +50,7 @@ func TestRuleSet_SaysAllThatIsWrong(t *testing.T) {
 			found = found || strings.HasPrefix(fmt.Sprintf("%d: %s", p.Line, p.Named()), want)
 		}
 		if !found {
-			t.Errorf("nobody says %s of\n%v", want, err)
+			t.Errorf("no problem %s in\n%v", want, err)
 		}
 	}
 	for text, want := range map[string]string{
@@ -70,8 +70,7 @@ func TestRuleSet_SaysAllThatIsWrong(t *testing.T) {
 	}
 }
 
-// The version is that of the text; the epoch of a rule only of what its state
-// depends on.
+// The version is a hash of the text. The epoch of a rule is a hash of only what its state depends on.
 func TestRuleSet_VersionsAndEpochs(t *testing.T) {
 	text := "rules: [{name: r, key: [device_id], select: {n: count()}, window: {type: tumbling, size: 1m, " +
 		"allowed_lateness: 0s}}]"
@@ -89,7 +88,8 @@ func TestRuleSet_VersionsAndEpochs(t *testing.T) {
 	}
 }
 
-// What fails in an event counts nowhere, and says why.
+// An event on which a condition or a value cannot be evaluated is counted as failed, with the reason, and
+// in no window.
 func TestRule_AnEventThatFailsIsCountedAsSuch(t *testing.T) {
 	_, report := say(t, 0, "{ type: tumbling, size: 10s, allowed_lateness: 0s }\n    where: this.metrics.v > this.x",
 		at(0, 1))
@@ -106,7 +106,9 @@ func TestRule_AnEventThatFailsIsCountedAsSuch(t *testing.T) {
 	}
 }
 
-func TestDistinct_IsWithinTwoPercent(t *testing.T) {
+// Up to exactDistinct values are counted exactly, more within 5 %, which is three standard errors. Merged
+// parts count as the whole.
+func TestDistinct_IsWithinThreeStandardErrors(t *testing.T) {
 	for _, n := range []int{0, 1, 256, 257, 1000, 10_000, 200_000} {
 		var whole, left, right distinct
 		for i := range n {
@@ -122,15 +124,15 @@ func TestDistinct_IsWithinTwoPercent(t *testing.T) {
 		left.merge(&right)
 		got := whole.count()
 		if n <= exactDistinct && got != int64(n) || float64(got) > 1.05*float64(n) || float64(got) < 0.95*float64(n) {
-			t.Errorf("%d of %d", got, n)
+			t.Errorf("%d values are counted as %d", n, got)
 		}
 		if left.count() != got {
-			t.Errorf("merged, %d are %d", got, left.count())
+			t.Errorf("counted as %d, and in merged parts as %d", got, left.count())
 		}
 	}
 }
 
-// benchRules are rules as people have them.
+// benchRules has usual rules.
 const benchRules = `
 rules:
   - { name: minute, key: [device_id], window: { type: tumbling, size: 1m, allowed_lateness: 0s },
@@ -144,7 +146,7 @@ const sample = `{"event_id":"0197b2f4-5d0e-7c3a-9f1e-3b5a7c9d1e2f","device_id":"
 	`"timestamp":"2026-11-21T09:15:00.123Z","metrics":{"cpu_temp":61.5,"battery_voltage":3.7,"vibration":0.25,` +
 	`"pressure":101.3},"diagnostics":{"uptime":12345,"errors":[],"network":{"rssi":-67,"ssid":"plant"}}}`
 
-// The engine alone: 500 devices, 1,000 events a second of theirs.
+// The engine alone, with 500 devices and 1,000 events in a second of event time.
 func BenchmarkRule(b *testing.B) {
 	p := newPartition(mustParse(b, benchRules), "raw-events", 0, 5_000_000, 0)
 	raw := []byte(sample)

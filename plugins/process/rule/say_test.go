@@ -8,7 +8,8 @@ import (
 	"weir/internal/platform/flow"
 )
 
-// The log says which part of a rule fails and where the event is, and nothing that the event holds.
+// The log of the process says which part of a rule fails, and the coordinates of the event, and has no
+// value of the event.
 func TestEventRules_LogsNoValuesOfEvents(t *testing.T) {
 	for text, part := range map[string]string{
 		strings.Replace(perMinute, "n: count()", "n: sum(this.user.mail)", 1):                      "this.user.mail",
@@ -23,7 +24,7 @@ func TestEventRules_LogsNoValuesOfEvents(t *testing.T) {
 		b.apply(o, message(0, 7, strings.Replace(at(0, 1), `"metrics":`, `"user":{"mail":"ann@example.com"},"metrics":`, 1)))
 		line := strings.Join(said, "\n")
 		if !strings.Contains(line, "raw-events/0/7") || !strings.Contains(line, part) || strings.Contains(line, "ann@") {
-			t.Errorf("%s: said %q", text, line)
+			t.Errorf("%s: logged %q", text, line)
 		}
 	}
 }

@@ -27,7 +27,7 @@ func TestEventRules_ReadsATailAgainThatWasNotShownInTime(t *testing.T) {
 			return nil, nil, false
 		}
 		time.Sleep(20 * time.Millisecond)
-		return req.ResponseKind(), nil, true // nothing yet
+		return req.ResponseKind(), nil, true // an empty response
 	})
 	client, err := kgo.NewClient(kgo.SeedBrokers(log.ListenAddrs()...), kgo.TransactionalID("t"),
 		kgo.DefaultProduceTopic("raw-events"))
@@ -61,13 +61,13 @@ func TestEventRules_ReadsATailAgainThatWasNotShownInTime(t *testing.T) {
 	}
 	slow.Store(true)
 	if got := look(time.Hour); len(got) > 0 {
-		t.Fatalf("nobody has seen the end of the log, and time goes on: %q", got)
+		t.Fatalf("the tail was not read, and time has moved on: %q", got)
 	}
 	slow.Store(false)
 	if got := look(time.Second); len(got) > 0 {
-		t.Errorf("each look holds batches up, and the next one comes at once: %q", got)
+		t.Errorf("the tail was read again before tailAgain: %q", got)
 	}
 	if got := look(time.Hour); !slices.Equal(got, []string{"pump-1 0s 1"}) {
-		t.Errorf("the last window stays open: %q", got)
+		t.Errorf("the tail was not read again after tailAgain: %q", got)
 	}
 }

@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// Whatever is noted, and between what: the earliest time is told, and with it all keys
-// that were noted for it.
-func TestTimers_TellWhatIsDueInTheOrderOfTime(t *testing.T) {
+// In whatever order timers are added and taken, next returns the earliest time, and take all keys that
+// were added for it.
+func TestTimers_AreTakenInTheOrderOfTime(t *testing.T) {
 	for seed := range uint64(300) {
 		r := rand.New(rand.NewPCG(seed, 7))
 		var have timers
@@ -45,15 +45,15 @@ func TestTimers_TellWhatIsDueInTheOrderOfTime(t *testing.T) {
 	}
 }
 
-func TestTimers_OfNoneNothingIsDue(t *testing.T) {
+func TestTimers_NothingIsDueWithoutTimers(t *testing.T) {
 	var none timers
 	if none.next() != never || none.take(0) != nil {
-		t.Error("something is due")
+		t.Error("something is due without timers")
 	}
 }
 
-// What noting a key costs, and taking it: of keys that are due one after the other, as
-// sessions are, and of many that are due at once, as the windows of a minute are.
+// The cost of adding a timer and taking it, for keys that are due one after the other, as sessions are,
+// and for many that are due at once, as the windows of a minute are.
 func BenchmarkTimers(b *testing.B) {
 	const keys = 20_000
 	k := &keyState{}

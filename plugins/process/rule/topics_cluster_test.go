@@ -12,9 +12,9 @@ import (
 	"weir/tests/integration/require"
 )
 
-// One process has the partitions of one topic, another those of the other, and both
-// write at the same time: what they tell together is what one tells of all.
-func TestTopics_TwoProcessesAtOnceTellWhatOneTells(t *testing.T) {
+// One process has the partitions of one topic, another those of the other, and both write at the same
+// time. Their results are those of one process that has all partitions.
+func TestTopics_TwoProcessesAtOnceHaveTheResultsOfOne(t *testing.T) {
 	run := func(t *testing.T, at func(testing.TB, string) *bench) {
 		r := rand.New(rand.NewPCG(7, 31))
 		all, _, late := twoTopics(r, 40, 5*s, 3*s, 2*s, 15*s, "outer")
@@ -31,7 +31,7 @@ func TestTopics_TwoProcessesAtOnceTellWhatOneTells(t *testing.T) {
 				for until := time.Now().Add(2 * time.Minute); len(log) > 0; {
 					n := min(7, len(log))
 					switch err := o.WriteBatch(t.Context(), service.MessageBatch(log[:n])); {
-					case err == nil: // else it is tried again, as the stream does
+					case err == nil: // after an error the batch is tried again, as the stream does
 						log = log[n:]
 					case time.Now().After(until):
 						t.Error(err)
@@ -42,7 +42,7 @@ func TestTopics_TwoProcessesAtOnceTellWhatOneTells(t *testing.T) {
 		}
 		wait.Wait()
 		if got, want := b.results(), whole.results(); !maps.Equal(got, want) || len(want) == 0 {
-			t.Fatalf("told was\n%v\nand now\n%v", want, got)
+			t.Fatalf("want\n%v\ngot\n%v", want, got)
 		}
 		b.comeOut(4*41, late)
 	}

@@ -18,7 +18,7 @@ import (
 	"weir/tests/integration/require"
 )
 
-// joinedTopics is a rule that joins two topics.
+// joinedTopics returns a rule that joins two topics.
 func joinedTopics(before, after, lateness time.Duration, kind string) string {
 	return fmt.Sprintf(`rules:
   - name: paid
@@ -33,7 +33,7 @@ func joinedTopics(before, after, lateness time.Duration, kind string) string {
 `, before, after, kind, lateness)
 }
 
-// ofTopic makes a record one of another topic.
+// ofTopic sets the topic of a record.
 func ofTopic(topic string, msg *service.Message) *service.Message {
 	msg.MetaSetMut("kafka_topic", topic)
 	return msg
@@ -42,8 +42,9 @@ func ofTopic(topic string, msg *service.Message) *service.Message {
 // logs are the records of two topics, by topic and partition.
 type logs map[place][]*service.Message
 
-// twoTopics makes histories of two topics in two partitions, some events far out of
-// order, and each with one behind all. Oracle is what is to be told of them.
+// twoTopics returns logs of two topics with two partitions each. Some events are far out of order, and
+// the last of each partition is later than all others. want are the pairs by the definition of the join,
+// late is how many events are late.
 func twoTopics(r *rand.Rand, n int, delay, lateness, before, after time.Duration, kind string) (all logs, want []string,
 	late int64) {
 	all = logs{}
@@ -57,7 +58,7 @@ func twoTopics(r *rand.Rand, n int, delay, lateness, before, after time.Duration
 				e := joinEvent{id: fmt.Sprintf("00000000-0000-4000-80%02d-%012x", 2*int(p)+side, i), side: side + 1,
 					device: fmt.Sprintf("pump-%d-%d", p, r.IntN(3)),
 					at:     clock.Add(time.Duration(r.IntN(3)-1) * time.Microsecond)}
-				v := 1 - r.IntN(8)/7 // 0: not for the rule
+				v := 1 - r.IntN(8)/7 // 0: as an order, not of the join
 				switch {
 				case i == n:
 					e.device, e.at = "last-"+topic, noon().Add(24*time.Hour)
@@ -72,7 +73,7 @@ func twoTopics(r *rand.Rand, n int, delay, lateness, before, after time.Duration
 				}
 				switch {
 				case e.side == 0 || i == n:
-				case e.at.Before(newest.Add(-delay - lateness)): // by its own topic's time
+				case e.at.Before(newest.Add(-delay - lateness)): // by the watermark of its own topic
 					late++
 				default:
 					kept = append(kept, e)
@@ -83,14 +84,14 @@ func twoTopics(r *rand.Rand, n int, delay, lateness, before, after time.Duration
 					e.id, e.device, e.at.Format("2006-01-02T15:04:05.000000Z"), v))))
 			}
 		}
-		pairs, _ := joinedNaively(kept, 24*time.Hour, 0, before, after, kind) // none of them is late any more
+		pairs, _ := joinedNaively(kept, 24*time.Hour, 0, before, after, kind) // with such a delay no event is late
 		want = append(want, pairs...)
 	}
 	slices.Sort(want)
 	return all, want, late
 }
 
-// interleaved are the records in an order that keeps that of each partition.
+// interleaved returns all records in a random order that keeps the order of each partition.
 func (l logs) interleaved(r *rand.Rand) (all []*service.Message) {
 	next := map[place]int{}
 	places := slices.SortedFunc(maps.Keys(l), place.compare)
@@ -109,6 +110,7 @@ func (l logs) interleaved(r *rand.Rand) (all []*service.Message) {
 	return all
 }
 
+// pairs returns the ids of the events of each result, or - for none.
 func (b *bench) pairs() (told []string) {
 	b.Helper()
 	for _, raw := range b.results() {
@@ -125,8 +127,8 @@ func (b *bench) pairs() (told []string) {
 	return told
 }
 
-// comeOut fails unless the accounts of all partitions, and of what is joined, do,
-// and tell of so many events of rules.
+// comeOut fails unless the accounts of all partitions and joins add up, and have so many outcomes of
+// events in rules, and so many late ones.
 func (b *bench) comeOut(reached, late int64) {
 	b.Helper()
 	db, err := sqldb.Open(b.Context(), b.url)
@@ -154,13 +156,13 @@ func (b *bench) comeOut(reached, late int64) {
 		all += n
 	}
 	if all != reached || sum[Late] != late {
-		b.Errorf("of %d events, of which %d are late, the rules tell %v", reached, late, sum)
+		b.Errorf("of %d events, of which %d are late, the outcomes in the rules are %v", reached, late, sum)
 	}
 }
 
-// Two topics tell what the definition of a join says, whichever is read first, in
-// whatever batches, however often they are read again, processes are killed, and
-// others take over: with the same bytes under the same ids.
+// A join of two topics has the results of its definition, whichever topic is read first, in whatever
+// batches, however often records are delivered again, processes are killed, and others take over. The
+// results have the same bytes under the same ids.
 func TestTopics_OrderKillsAndTakeoversDoNotShow(t *testing.T) {
 	t.Run("sqlite", func(t *testing.T) { topicHistories(t, 12, newBench) })
 	t.Run("postgres", func(t *testing.T) {
@@ -185,7 +187,7 @@ func topicHistories(t *testing.T, seeds uint64, at func(testing.TB, string) *ben
 		whole := newBench(t, rules)
 		whole.apply(whole.operator(), all.interleaved(r)...)
 		if got := whole.pairs(); !slices.Equal(got, want) {
-			t.Fatalf("seed %d, %s join, lateness %s, -%s to %s: told\n%s\nwant\n%s", seed, kind, lateness, before, after,
+			t.Fatalf("seed %d, %s join, lateness %s, -%s to %s: got\n%s\nwant\n%s", seed, kind, lateness, before, after,
 				strings.Join(got, "\n"), strings.Join(want, "\n"))
 		}
 		whole.comeOut(4*(n+1), late)
@@ -198,21 +200,21 @@ func topicHistories(t *testing.T, seeds uint64, at func(testing.TB, string) *ben
 			switch r.IntN(6) {
 			case 0: // killed: a new process has nothing in memory
 				processes[who] = b.operator()
-			case 1: // the last batches were not committed to the group, and come again
+			case 1: // the offsets of the last batches were not committed, and they are delivered again
 				at -= min(at, r.IntN(30))
 			}
 			b.apply(processes[who], log[at:at+n]...)
 			at += n
 		}
 		if got, want := b.results(), whole.results(); !maps.Equal(got, want) {
-			t.Fatalf("seed %d: told was\n%v\nand now\n%v", seed, want, got)
+			t.Fatalf("seed %d: want\n%v\ngot\n%v", seed, want, got)
 		}
 		b.comeOut(4*(n+1), late)
 	}
 }
 
-// A result of a join names its events by the topics that they are of; and the rest of
-// a set counts the topic that it says.
+// A result of a join names the topic of each of its events. The other rules of the set count only events
+// of the topic that they name.
 func TestTopics_ResultsSayWhereEventsAre(t *testing.T) {
 	b := newBench(t, joinedTopics(0, 10*s, 0, "outer")+`
   - name: minute
@@ -237,7 +239,8 @@ func TestTopics_ResultsSayWhereEventsAre(t *testing.T) {
 		"orders/0/9 payments/0/4", "payments/0/3 payments/0/3", "payments/0/4 payments/0/4")
 }
 
-// twoLogs is a log that has both topics.
+// twoLogs starts a cluster that has both topics, with so many partitions. It returns the address, and a
+// function that writes a record.
 func twoLogs(t *testing.T, orders, payments int32) (address string, produce func(topic string)) {
 	t.Helper()
 	log, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(orders, "orders"), kfake.SeedTopics(payments,
@@ -259,17 +262,17 @@ func twoLogs(t *testing.T, orders, payments int32) (address string, produce func
 	}
 }
 
-// What waits for a partner is told when the other topic's time has passed: of one
-// that never had a record, by the clock; while a record of either waits in the log,
-// not at all.
-func TestTopics_SilenceOfEitherIsWhatTheLogSays(t *testing.T) {
+// An event without a partner is emitted when the time of the other topic has passed. The time of an idle
+// topic moves on with the clock, also if it never had a record. While a record of either topic waits in
+// the log, nothing is emitted.
+func TestTopics_AnIdleSideFollowsTheClock(t *testing.T) {
 	address, produce := twoLogs(t, 1, 1)
 	b := newBench(t, joinedTopics(0, 10*s, 0, "left"))
 	b.extra = fmt.Sprintf("idle: 1h\nseed_brokers: [%q]\n", address)
 	o := b.operator()
 	hours := func(n int) {
 		t.Helper()
-		o.idle = time.Nanosecond // both have been silent for longer
+		o.idle = time.Nanosecond // the last records came longer ago than this
 		o.now = func() time.Time { return noon().Add(time.Duration(n) * time.Hour) }
 		if err := o.moveIdle(t.Context()); err != nil {
 			t.Fatal(err)
@@ -281,25 +284,25 @@ func TestTopics_SilenceOfEitherIsWhatTheLogSays(t *testing.T) {
 	b.apply(o, ofTopic("orders", message(0, 0, at(0, 1))))
 	hours(4)
 	if got := b.pairs(); len(got) > 0 {
-		t.Errorf("a record of its own topic waits, and time goes on: %q", got)
+		t.Errorf("a record of its own topic waits, and time has moved on: %q", got)
 	}
 	b.apply(o, ofTopic("orders", message(0, 1, at(1*s, 1))))
 	produce("payments")
 	hours(5)
 	if got := b.pairs(); len(got) > 0 {
-		t.Errorf("a record of the other topic waits, and time goes on: %q", got)
+		t.Errorf("a record of the other topic waits, and time has moved on: %q", got)
 	}
 	b.apply(o, ofTopic("payments", message(0, 0, at(1*s, 1))))
 	hours(6)
 	if got := b.pairs(); len(got) != 2 {
-		t.Errorf("the pair of both, and the pair with the earlier one are told: %q", got)
+		t.Errorf("the payment has not two pairs, one with each order: %q", got)
 	}
 	produce("orders")
 	b.apply(o, ofTopic("orders", message(0, 2, at(6*time.Hour, 1))))
-	o = b.operator() // one that has just started, and is given nothing
+	o = b.operator() // a process that has just started, and has read no record
 	hours(8)
 	if got := b.pairs(); len(got) != 3 {
-		t.Errorf("after a restart the event alone is not told: %q", got)
+		t.Errorf("after a restart the event without a partner has no result: %q", got)
 	}
 
 	other := newBench(t, joinedTopics(0, 10*s, 0, "left")) // payments never come
@@ -311,12 +314,12 @@ func TestTopics_SilenceOfEitherIsWhatTheLogSays(t *testing.T) {
 	other.apply(o, ofTopic("orders", message(0, 0, at(0, 1))))
 	hours(4)
 	if got := other.pairs(); len(got) != 1 {
-		t.Errorf("the other topic has nothing, and the event alone is not told: %q", got)
+		t.Errorf("the other topic is empty, and the event without a partner has no result: %q", got)
 	}
 }
 
-// A rule set that a stream cannot evaluate as it says is refused when it is put, with
-// what to do; and one that a file has makes events wait.
+// A rule set that the stream cannot evaluate because of its topics is refused when it is put, with what
+// to do. If it is in force from a file, events wait.
 func TestTopics_MustBeReadAndHaveAsManyPartitions(t *testing.T) {
 	address, _ := twoLogs(t, 1, 2)
 	b := newBench(t, joinedTopics(0, 10*s, 0, "left"))
@@ -341,8 +344,8 @@ func TestTopics_MustBeReadAndHaveAsManyPartitions(t *testing.T) {
 	b.apply(o, ofTopic("orders", message(0, 0, at(0, 1))))
 }
 
-// What was open of two topics when a join changed is told by it as it was, what
-// begins later by it as it is; one that goes away leaves nothing, and can come back.
+// Pairs that began before a join of two topics changed are emitted by its old form, later ones by its new
+// form. A join that is removed leaves no state, and can come back.
 func TestTopics_JoinsAreDrained(t *testing.T) {
 	b := newBench(t, "rules: []")
 	v := b.versions()
@@ -360,7 +363,7 @@ func TestTopics_JoinsAreDrained(t *testing.T) {
 	take("orders", 0)
 	take("payments", 1*s)
 	v.activate(t, two.Number)
-	o = b.operator() // another process goes on with it
+	o = b.operator() // another process goes on
 	take("payments", 9*s)
 	take("payments", 15*s)
 	take("orders", 30*s)
@@ -394,11 +397,11 @@ func TestTopics_JoinsAreDrained(t *testing.T) {
 	take("orders", 1000*s)
 	take("payments", 1001*s)
 	if got := len(b.pairs()); got != before+1 {
-		t.Errorf("a join that comes back tells %d pairs", got-before)
+		t.Errorf("a join that comes back emits %d pairs, want 1", got-before)
 	}
 }
 
-// What was erased waits for no partner, and is not told with one.
+// The events of an erased device do not wait for partners any more, and are not emitted.
 func TestTopics_ErasureReachesBoth(t *testing.T) {
 	b := newBench(t, joinedTopics(0, 10*s, 0, "outer"))
 	o := b.operator()
@@ -425,14 +428,14 @@ func TestTopics_ErasureReachesBoth(t *testing.T) {
 	}
 	for _, raw := range b.results() {
 		if strings.Contains(raw, "pump-1") {
-			t.Errorf("it is told: %s", raw)
+			t.Errorf("a result of the erased device: %s", raw)
 		}
 	}
 }
 
-// An epoch of a rule that names no topic is that of old: what weir keeps of it
-// stays when weir is a newer one.
-func TestTopics_EpochsOfOldAreKept(t *testing.T) {
+// The epoch of a rule that names no topic is the same as before rules could name topics, so that an
+// upgrade keeps its state.
+func TestTopics_EarlierEpochsStayTheSame(t *testing.T) {
 	join := "rules:\n  - name: r\n    key: [device_id]\n    select: { l: left.timestamp }\n    join: { left: true, " +
 		"right: this.metrics.v > 1, within: { after: 10s }, allowed_lateness: 0s }\n"
 	if got := mustParse(t, join).Rules[0].Epoch; got != "153da09d55c6" {
@@ -443,7 +446,7 @@ func TestTopics_EpochsOfOldAreKept(t *testing.T) {
 	}
 	from := strings.Replace(perMinute, "key:", "from: raw-events, key:", 1)
 	if got := mustParse(t, from).Rules[0].Epoch; got != mustParse(t, perMinute).Rules[0].Epoch {
-		t.Errorf("a rule that says its topic begins anew: %s", got)
+		t.Errorf("naming its topic changes the epoch of a rule: %s", got)
 	}
 }
 
@@ -470,7 +473,7 @@ func TestTopics_SayAllThatIsWrong(t *testing.T) {
 	}
 	if _, err := Parse([]byte(whole + strings.Replace(window, "FROM", "", 1))); err == nil ||
 		!strings.Contains(err.Error(), "rule w: from: is missing: rule paid names a topic") {
-		t.Errorf("a rule that says no topic: %v", err)
+		t.Errorf("a rule that names no topic: %v", err)
 	}
 	if _, err := Parse([]byte(whole + strings.Replace(window, "FROM", "from: orders,", 1))); err != nil {
 		t.Error(err)

@@ -16,14 +16,13 @@ import (
 	"weir/tests/integration/require"
 )
 
-// life is that of a process which has several batches of a partition under way, and ends
-// at one of its steps: before or after a batch is prepared, while it is written, or once
-// it is durable and nobody was told.
+// life is a process that has several batches of a partition under way, and dies at one of its steps:
+// before or after a batch is prepared, while it is written, or when it is durable and not acknowledged.
 type life struct {
 	ctx  context.Context
 	end  context.CancelFunc
 	mu   sync.Mutex
-	left int // steps
+	left int // steps until it dies
 	dead bool
 
 	overlaps int // how often a batch was prepared while others of its partition were under way
@@ -65,19 +64,19 @@ func (l *life) ProcessBatch(_ context.Context, batch service.MessageBatch) ([]se
 
 func (l *life) Close(context.Context) error { return nil }
 
-// handed is a batch that was handed out, and what became of it.
+// handed is a batch that was given to the output, and the outcome.
 type handed struct {
-	partition, to int // the offset behind its last
+	partition, to int // to is the offset after its last record
 	turn          *event.Turn
 	err           error
 }
 
-// live gives an operator batches of two partitions, up to three of each at once and each
-// with its turn, in any order, from where they are acknowledged. It returns up to where
-// they are then: the end, or where the process died.
+// live gives an output batches of two partitions, from the acknowledged offsets on: up to three batches of
+// each at once, in any order, each with its turn. It returns the offsets that are acknowledged at the end
+// of the logs, or when the process has died.
 func (l *life) live(o *output, r *rand.Rand, logs [2][]*service.Message, acked [2]int) [2]int {
 	const atOnce = 3
-	next, settled := acked, map[[2]int]bool{} // what is acknowledged, by partition and end
+	next, settled := acked, map[[2]int]bool{} // the batches that succeeded, by partition and end
 	ends, last := [2][]int{}, [2]*event.Turn{}
 	done := make(chan handed)
 	flying := 0
@@ -115,10 +114,10 @@ func (l *life) live(o *output, r *rand.Rand, logs [2][]*service.Message, acked [
 		l.under[h.partition]--
 		l.mu.Unlock()
 		if h.err != nil {
-			l.end() // those behind it would wait
+			l.end() // the batches after it would wait
 		}
 		if h.err != nil || l.over() {
-			continue // nobody is told
+			continue // the batch is not acknowledged
 		}
 		h.turn.End()
 		settled[[2]int{h.partition, h.to}] = true
@@ -130,9 +129,8 @@ func (l *life) live(o *output, r *rand.Rand, logs [2][]*service.Message, acked [
 	}
 }
 
-// However many batches of a partition are under way, and wherever between two steps the
-// process is killed: the same results, the same bytes under the same id and revision, and
-// each record counted once.
+// With several batches of a partition under way, and wherever between two steps the process is killed, the
+// results have the same bytes under the same id and revision, and each record is counted once.
 func TestEventRules_BatchesUnderWayTogetherSurviveAnyCrash(t *testing.T) {
 	t.Run("sqlite", func(t *testing.T) { crashes(t, uint64(tortured(4)), newBench) })
 	t.Run("postgres", func(t *testing.T) {
@@ -178,16 +176,16 @@ func crashes(t *testing.T, seeds uint64, place func(testing.TB, string) *bench) 
 			overlaps += l.overlaps
 			l.end()
 			if lives > 2000 {
-				t.Fatal("it gets nowhere")
+				t.Fatal("the logs were not read to their ends in 2000 lives")
 			}
 		}
 		if got := b.results(); !maps.Equal(got, want) {
 			for id, result := range want {
 				if got[id] != result {
-					t.Fatalf("seed %d: told was\n%s\nand now\n%s", seed, result, got[id])
+					t.Fatalf("seed %d: want\n%s\ngot\n%s", seed, result, got[id])
 				}
 			}
-			t.Fatalf("seed %d: %d results, and now %d", seed, len(want), len(got))
+			t.Fatalf("seed %d: want %d results, got %d", seed, len(want), len(got))
 		}
 		b.accounted(int64(len(log)))
 	}
@@ -196,8 +194,8 @@ func crashes(t *testing.T, seeds uint64, place func(testing.TB, string) *bench) 
 	}
 }
 
-// A batch that is prepared waits for the one before it, and goes on when that is durable:
-// not when it fails, and not when it is told to stop.
+// A batch that is prepared waits until the one before it is durable. It does not go on when that one
+// fails, and stops waiting when its own context ends.
 func TestEventRules_ABatchWaitsForItsTurn(t *testing.T) {
 	b, p := preparing(t, perMinute)
 	o := b.operator()
@@ -216,11 +214,11 @@ func TestEventRules_ABatchWaitsForItsTurn(t *testing.T) {
 	dead, kill := context.WithCancel(t.Context())
 	kill()
 	if err := o.WriteBatch(dead, first); err == nil {
-		t.Fatal("the first is written by who was told to stop")
+		t.Fatal("the first batch was written although its context had ended")
 	}
 	select {
 	case err := <-ended:
-		t.Fatalf("the second did not wait: %v", err)
+		t.Fatalf("the second batch did not wait: %v", err)
 	case <-time.After(20 * time.Millisecond):
 	}
 	stop()

@@ -18,7 +18,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// heldUp makes the log keep requests of a kind until release is called. came gets a value when one has come.
+// heldUp makes the broker delay requests of a kind until release is called. came gets a value when one has
+// arrived.
 func heldUp(t *testing.T, log *kfake.Cluster, key kmsg.Key) (came <-chan struct{}, release func()) {
 	t.Helper()
 	arrived, free := make(chan struct{}, 100), make(chan struct{})
@@ -36,7 +37,7 @@ func heldUp(t *testing.T, log *kfake.Cluster, key kmsg.Key) (came <-chan struct{
 	return arrived, release
 }
 
-// anew gives an operator a client that remembers nothing of the topics.
+// anew gives an output a new client, which has no metadata of the topics in its cache.
 func (o *output) anew(t *testing.T) {
 	t.Helper()
 	o.admin.Close()
@@ -47,7 +48,7 @@ func (o *output) anew(t *testing.T) {
 }
 
 // While brokers are slow to say where idle partitions end, batches go on.
-func TestEventRules_SlowBrokersHoldNoBatchUp(t *testing.T) {
+func TestEventRules_SlowBrokersDelayNoBatch(t *testing.T) {
 	log, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(2, "raw-events"))
 	if err != nil {
 		t.Fatal(err)
@@ -80,8 +81,8 @@ func TestEventRules_SlowBrokersHoldNoBatchUp(t *testing.T) {
 	}
 }
 
-// Time moves on up to when the log was asked, and not to when its answer is applied: what came in between is not
-// passed.
+// The time of an idle partition moves on to when the log was asked, and not to when its answer is applied:
+// records that came in between must not be late.
 func TestEventRules_TimeMovesOnToWhenTheLogWasAsked(t *testing.T) {
 	log, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "raw-events"))
 	if err != nil {
@@ -115,11 +116,11 @@ func TestEventRules_TimeMovesOnToWhenTheLogWasAsked(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := b.count("minute"); len(got) != 1 {
-		t.Errorf("asked at 12:01:40, answered at 13:00, it closed %v", got)
+		t.Errorf("the log was asked at 12:01:40 and answered at 13:00; want one closed window, got %v", got)
 	}
 }
 
-// While brokers are slow to say which topics there are, nobody waits for the lock of batches.
+// While brokers are slow to say which topics there are, the lock of batches is free.
 func TestTopics_AreAskedWithoutTheLockOfBatches(t *testing.T) {
 	log, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "raw-events"))
 	if err != nil {
@@ -153,7 +154,7 @@ func TestTopics_AreAskedWithoutTheLockOfBatches(t *testing.T) {
 	}
 }
 
-// A broker that cannot say now how many partitions a topic has does not say that there is no such topic.
+// If a broker cannot say now how many partitions a topic has, the topic does not count as missing.
 func TestTopics_APassingErrorIsNoMissingTopic(t *testing.T) {
 	log, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "orders", "payments"))
 	if err != nil {
@@ -168,7 +169,7 @@ func TestTopics_APassingErrorIsNoMissingTopic(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var code atomic.Int32 // of the error for payments
+	var code atomic.Int32 // the code of the error for payments; 0: none
 	log.ControlKey(int16(kmsg.Metadata), func(req kmsg.Request) (kmsg.Response, error, bool) {
 		log.KeepControl()
 		if code.Load() == 0 {
@@ -232,13 +233,13 @@ func TestTopics_APassingErrorIsNoMissingTopic(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := o.fits(both); err == nil || !strings.Contains(err.Error(), "topic payments") {
-		t.Errorf("a rule of a topic of which the log never said anything: %v", err)
+		t.Errorf("a rule of a topic about which the log never answered: %v", err)
 	}
 	one, err := Parse([]byte(strings.Replace(perMinute, "name: minute,", "name: minute, from: orders,", 1)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := o.fits(one); err != nil {
-		t.Errorf("a rule of another topic waits for it: %v", err)
+		t.Errorf("a rule of another topic waits because of payments: %v", err)
 	}
 }

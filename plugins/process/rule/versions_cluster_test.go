@@ -8,7 +8,7 @@ import (
 	"weir/tests/integration/require"
 )
 
-// Activations at once come one after the other: each is one of its own, and none fails.
+// Activations at the same time are recorded one after the other, and none fails.
 func TestVersions_ActivationsAtOnceComeOneAfterTheOther(t *testing.T) {
 	require.Env(t, "WEIR_TEST_POSTGRES_URL")
 	b := newBench(t, perMinute)

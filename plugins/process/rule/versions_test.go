@@ -45,8 +45,8 @@ func (v *Versions) activate(t testing.TB, number int64) Activation {
 	return a
 }
 
-// A version is kept once, and only if it is right; a rollback goes back to what
-// was in force before, and again to what was before that.
+// A text is stored once as a version, and only if it is valid. A rollback returns to what was in force
+// before, and another one to what was before that.
 func TestVersions_ARollbackGoesBackToWhatWasBefore(t *testing.T) {
 	for name, prepare := range map[string]func(*bench){"sqlite": func(*bench) {}, "postgres": (*bench).postgres} {
 		t.Run(name, func(t *testing.T) {
@@ -58,17 +58,17 @@ func TestVersions_ARollbackGoesBackToWhatWasBefore(t *testing.T) {
 				t.Fatalf("a wrong text: %v", err)
 			}
 			if list, err := v.List(t.Context()); err != nil || len(list) != 0 {
-				t.Fatalf("a wrong text is kept: %v %v", list, err)
+				t.Fatalf("an invalid text is stored: %v %v", list, err)
 			}
 			one, two, three := v.put(t, perMinute), v.put(t, perMinute+"\n# 2"), v.put(t, perMinute+"\n# 3")
 			if again := v.put(t, perMinute); again.Number != one.Number || again.CreatedAt != one.CreatedAt {
-				t.Errorf("the same text is %+v and %+v", one, again)
+				t.Errorf("the same text is stored as %+v and %+v", one, again)
 			}
 			if one.Version == two.Version || !slices.Equal(three.Rules, []string{"minute"}) || three.CreatedBy != "ann" {
 				t.Errorf("%+v", three)
 			}
 			if _, err := v.Activate(t.Context(), 9, "ann"); !errors.Is(err, ErrNoVersion) {
-				t.Errorf("a version that is not there: %v", err)
+				t.Errorf("activating a version that does not exist: %v", err)
 			}
 			for _, n := range []int64{1, 2, 2, 3} {
 				if a := v.activate(t, n); a.Number != n || a.By != "ann" || a.At.IsZero() {
@@ -89,18 +89,18 @@ func TestVersions_ARollbackGoesBackToWhatWasBefore(t *testing.T) {
 				t.Fatal(err)
 			}
 			if err := back(); !errors.Is(err, ErrNoneBefore) {
-				t.Errorf("before everything: %v", err)
+				t.Errorf("a rollback with nothing before: %v", err)
 			}
 			if a, err := v.Active(t.Context()); err != nil || a.Number != 0 || a.Version != "" {
-				t.Errorf("in the end the file is in force: %+v %v", a, err)
+				t.Errorf("in the end the file is not in force: %+v %v", a, err)
 			}
 			expect(t, went, "2 bob", "1 bob", "1 bob", "0 bob", "0 ")
 		})
 	}
 }
 
-// Partitions take rules up with their next batch, from an offset that is written
-// with it; what a rule that did not change has open goes on, there and back.
+// A partition takes a version up with its next batch, and the offset from which it applies is written with
+// it. A rule that is the same in both versions keeps its open windows, also over a rollback.
 func TestEventRules_TakeAVersionUpAtAnOffset(t *testing.T) {
 	b := newBench(t, "rules: []")
 	v := b.versions()
@@ -123,7 +123,7 @@ func TestEventRules_TakeAVersionUpAtAnOffset(t *testing.T) {
 		t.Errorf("the rule that was in both versions counted %q", got)
 	}
 	if got := b.count("other"); len(got) != 0 {
-		t.Errorf("a rule that is in force no more says %q", got)
+		t.Errorf("a rule that is not in force any more has results: %q", got)
 	}
 	var since []string
 	rows, err := o.db.Query(`SELECT part, first, version FROM rule_switch ORDER BY part, first`)
@@ -152,8 +152,8 @@ func TestEventRules_TakeAVersionUpAtAnOffset(t *testing.T) {
 	}
 }
 
-// What was begun under rules that are in force no more is not committed, so that
-// two processes cannot lead a partition back and forth.
+// A commit that began under rules that are not in force any more fails, so that no process takes a
+// partition back to earlier rules.
 func TestEventRules_CommitByWhatIsInForceAlone(t *testing.T) {
 	b := newBench(t, "rules: []")
 	v := b.versions()
@@ -172,8 +172,8 @@ func TestEventRules_CommitByWhatIsInForceAlone(t *testing.T) {
 	b.apply(o, message(0, 1, at(1*s, 1)))
 }
 
-// A version that this process cannot read changes nothing, and does not count
-// what it cannot judge.
+// If a process cannot read the active version, it goes on with the rules before. A process that has no
+// rules from before does not apply batches.
 func TestEventRules_AVersionOfANewerWeirChangesNothing(t *testing.T) {
 	b := newBench(t, perMinute)
 	v := b.versions()

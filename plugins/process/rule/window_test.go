@@ -10,18 +10,18 @@ import (
 	"time"
 )
 
-// noon is where most of these tests begin.
+// noon is the time at which most tests begin.
 func noon() time.Time { return time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC) }
 
-// at writes an event of pump-1, so much after noon.
+// at returns an event of pump-1, stamped so long after noon.
 func at(after time.Duration, v float64) string {
 	return fmt.Sprintf(`{"event_id":"00000000-0000-4000-8000-%012x","device_id":"pump-1","device_firmware_version":"2.0.0",`+
 		`"timestamp":%q,"metrics":{"v":%g}}`, uint64(after.Microseconds())&0xffffffffffff,
 		noon().Add(after).Format("2006-01-02T15:04:05.000000Z"), v)
 }
 
-// say evaluates one rule, whose window and what follows it are given, and
-// writes its results in short: status and revision, from, to and values.
+// say evaluates a rule, of which the window and what follows it are given. It returns a line for each
+// result: status and revision, the window, and the values.
 func say(t *testing.T, delay time.Duration, window string, events ...string) (lines []string, report *Report) {
 	t.Helper()
 	set := mustParse(t, "rules:\n  - name: r\n    key: [device_id]\n    select: { n: count(), total: "+
@@ -47,23 +47,23 @@ func say(t *testing.T, delay time.Duration, window string, events ...string) (li
 func expect(t *testing.T, got []string, want ...string) {
 	t.Helper()
 	if !slices.Equal(got, want) {
-		t.Errorf("told\n  %s\nwant\n  %s", strings.Join(got, "\n  "), strings.Join(want, "\n  "))
+		t.Errorf("got\n  %s\nwant\n  %s", strings.Join(got, "\n  "), strings.Join(want, "\n  "))
 	}
 }
 
 const s = time.Second
 
-// The borders of windows and lateness, to the microsecond.
+// The bounds of windows and of lateness are exact to the microsecond.
 func TestWindow_BordersAreExact(t *testing.T) {
 	us := time.Microsecond
 	got, report := say(t, s, "{ type: tumbling, size: 10s, allowed_lateness: 5s }",
-		at(0, 1), at(10*s-us, 2), at(11*s-us, 4), // time is 10 s - 1 us: the first window is open
-		at(3*s, 8),  // in order
+		at(0, 1), at(10*s-us, 2), at(11*s-us, 4), // the watermark is at 10 s - 1 us: the first window is open
+		at(3*s, 8),  // out of order, and in time
 		at(11*s, 1), // closes it
 		at(4*s, 16), // corrects it
 		at(16*s-us, 1),
-		at(5*s, 32), // still
-		at(16*s, 1), // closed for good
+		at(5*s, 32), // corrects it again
+		at(16*s, 1), // closes it for good
 		at(6*s, 64)) // late by 0
 	expect(t, got, "final/0 0s-10s 3/11", "revised/1 0s-10s 4/27", "revised/2 0s-10s 5/59", "final/0 10s-20s 4/7")
 	if tally := report.Rules[0].Outcomes; tally[Late] != 1 || tally[Counted] != 9 {
@@ -78,16 +78,16 @@ func TestWindow_BordersAreExact(t *testing.T) {
 func TestWindow_SlidingTakesALateEventWhereItIsAllowed(t *testing.T) {
 	got, report := say(t, 0, "{ type: sliding, size: 20s, every: 10s, allowed_lateness: 5s }",
 		at(1*s, 1), at(16*s, 2), at(5*s, 4))
-	// 5 s lies in [-10, 10), closed for good at 15 s, and in [0, 20)
+	// The event of 5 s is in [-10, 10), which is closed for good at 15 s, and in [0, 20).
 	expect(t, got, "final/0 -10s-10s 1/1", "final/0 0s-20s 3/7", "final/0 10s-30s 1/2")
 	if report.Rules[0].Outcomes[Late] != 0 {
-		t.Error("it is counted, and not late")
+		t.Error("an event that one window counts has the outcome late")
 	}
 }
 
-// The first that is told of a window is final, also when nothing was in it as
-// it was closed; having takes back what it said.
-func TestWindow_HavingRetractsWhatIsNoLongerSo(t *testing.T) {
+// The first result of a window is final, also if the window had no event when it closed. If having is no
+// longer true, the result is retracted.
+func TestWindow_HavingRetractsAResultThatFailsIt(t *testing.T) {
 	got, _ := say(t, 0, "{ type: tumbling, size: 10s, allowed_lateness: 1h }\n    having: this.total < 10",
 		at(21*s, 1), at(1*s, 5), at(2*s, 6), at(3*s, -8))
 	if len(got) != 4 || got[0] != "final/0 0s-10s 1/5" || !strings.HasPrefix(got[1], "retracted/1 ") ||
@@ -96,7 +96,7 @@ func TestWindow_HavingRetractsWhatIsNoLongerSo(t *testing.T) {
 	}
 }
 
-func TestWindow_TellsBeforeItsEnd(t *testing.T) {
+func TestWindow_HasProvisionalResults(t *testing.T) {
 	window := "{ type: tumbling, size: 60s, allowed_lateness: 0s }\n    emit: "
 	got, _ := say(t, 0, window+"{ on: update }", at(1*s, 1), at(2*s, 2), at(61*s, 4))
 	expect(t, got, "provisional/0 0s-1m0s 1/1", "provisional/1 0s-1m0s 2/3", "final/2 0s-1m0s 2/3",
@@ -111,22 +111,22 @@ func TestSession_MergesAndRetracts(t *testing.T) {
 	got, _ := say(t, 0, window, at(0, 1), at(10*s, 2), at(20*s+time.Microsecond, 4))
 	expect(t, got, "final/0 0s-20s 2/3", "final/0 20.000001s-30.000001s 1/4")
 
-	// an event bridges two closed sessions: the first is corrected, the second part of it
+	// An event connects two closed sessions: the first is corrected, the second is retracted.
 	got, _ = say(t, 0, window, at(0, 1), at(18*s, 2), at(60*s, 4), at(9*s, 8))
 	if len(got) != 5 || got[0] != "final/0 0s-10s 1/1" || got[1] != "final/0 18s-28s 1/2" ||
 		!strings.HasPrefix(got[2], "retracted/1 ") || got[3] != "revised/1 0s-28s 3/11" ||
 		got[4] != "final/0 1m0s-1m10s 1/4" {
 		t.Errorf("%q", got)
 	}
-	// one that comes before the beginning makes another session of it
+	// An event before the start of a session gives the session another id.
 	got, _ = say(t, 0, window, at(10*s, 1), at(60*s, 2), at(5*s, 4))
 	if len(got) != 4 || !strings.HasPrefix(got[1], "retracted/1 ") || got[2] != "final/0 5s-20s 2/5" {
 		t.Errorf("%q", got)
 	}
-	// a closed session goes on, and is told again when it ends
+	// An event opens a closed session again, which has a revised result when it ends.
 	got, _ = say(t, 0, window, at(0, 1), at(11*s, 2), at(10*s, 4))
 	expect(t, got[:2], "final/0 0s-10s 1/1", "revised/1 0s-21s 3/7")
-	// late beyond what is allowed, alone and beside a session that is still known
+	// Of two events, one is late; the other, a microsecond later, belongs to a session that is still open.
 	_, report := say(t, 0, "{ type: session, gap: 10s, allowed_lateness: 0s }", at(0, 1), at(30*s, 2), at(20*s-1, 4),
 		at(20*s, 8))
 	if tally := report.Rules[0].Outcomes; tally[Late] != 1 || tally[Counted] != 3 {
@@ -139,7 +139,7 @@ func TestCount_ClosesWhenFullOrOld(t *testing.T) {
 	expect(t, got, "final/0 0s-1s 2/3", "final/0 2s-2s 1/4", "final/0 3s-1m2s 2/24")
 }
 
-// A day has 23, 24 or 25 hours, and begins when its zone says.
+// A day begins by the clock of its zone, and may be longer or shorter than 24 hours.
 func TestCalendar_DaysOfZones(t *testing.T) {
 	for _, c := range []struct {
 		zone, align, in string
@@ -168,7 +168,7 @@ func TestCalendar_DaysOfZones(t *testing.T) {
 	}
 }
 
-// Every moment lies in exactly one window of a calendar, in every zone.
+// Each moment is in exactly one window of a calendar, in zones with unusual changes of the clock.
 func TestCalendar_LeavesNothingOut(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 3))
 	for _, name := range []string{"Pacific/Apia", "America/Sao_Paulo", "Asia/Beirut", "America/Scoresbysund",
@@ -188,7 +188,7 @@ func TestCalendar_LeavesNothingOut(t *testing.T) {
 				}
 				in := start + r.Int64N(end-start)
 				if s, e := c.span(in); s != start || e != end {
-					t.Fatalf("%s of %s: %v is of another window than its beginning", unit, name, in)
+					t.Fatalf("%s of %s: %v is in another window than the start before it", unit, name, in)
 				}
 				at = end
 			}
@@ -196,8 +196,8 @@ func TestCalendar_LeavesNothingOut(t *testing.T) {
 	}
 }
 
-// metamorphic is rules of all kinds whose results do not depend on the order
-// in which events come, within the delay.
+// metamorphic has rules of all kinds whose results do not depend on the order in which events come, within
+// the delay.
 const metamorphic = `
 rules:
   - { name: minute, key: [device_id], window: { type: tumbling, size: 1m, allowed_lateness: 0s },
@@ -235,8 +235,7 @@ rules:
     having: this.w.or(0) < 6
 `
 
-// Any order within the delay gives the same results, byte for byte but for the
-// offsets that are other ones in another log.
+// Events in any order within the delay have the same results, byte for byte.
 func TestWindow_OrderWithinTheDelayDoesNotShow(t *testing.T) {
 	set := mustParse(t, metamorphic)
 	r := rand.New(rand.NewPCG(9, 16))
@@ -248,7 +247,7 @@ func TestWindow_OrderWithinTheDelayDoesNotShow(t *testing.T) {
 				func(r Result) error {
 					id := fmt.Sprint(r.ID, r.Revision)
 					if found[id] != "" {
-						t.Fatalf("%s is told twice", r.JSON)
+						t.Fatalf("%s is emitted twice", r.JSON)
 					}
 					found[id] = string(r.JSON)
 					return nil
