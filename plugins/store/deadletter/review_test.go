@@ -40,7 +40,7 @@ func decide(t *testing.T, h http.Handler, fleet, path, body string) (int, wholeJ
 // A discarded dead letter stays in the list with the reason of the decision, and a redrive skips
 // it. Another fleet cannot decide, a second decision changes nothing, and a dead letter that the
 // log has accepted again cannot be discarded.
-func TestReview_WhatIsDiscardedStaysAndIsNotSentBack(t *testing.T) {
+func TestReview_ADiscardedDeadLetterStaysAndIsNotSentBack(t *testing.T) {
 	o := kept(t, lake.FileURL(t.TempDir()))
 	letters := []*Envelope{}
 	var batch service.MessageBatch
@@ -102,7 +102,7 @@ func TestReview_WhatIsDiscardedStaysAndIsNotSentBack(t *testing.T) {
 
 // A redrive may be running while its dead letter is discarded. If it is published, that replaces the
 // decision, and no later decision replaces it; if it fails, the decision stays.
-func TestOutcomes_WhatTheLogHasTakenIsFinal(t *testing.T) {
+func TestOutcomes_APublishedOneIsFinal(t *testing.T) {
 	o := decided(t)
 	record := func(published bool) {
 		t.Helper()
