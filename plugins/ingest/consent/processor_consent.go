@@ -46,13 +46,13 @@ func spec() *service.ConfigSpec {
 	return service.NewConfigSpec().
 		Version("1.0.0").
 		Categories("Utility").
-		Summary("Lets events pass whose subjects agree to what they are used for.").
+		Summary("Lets an event pass if its subject has consented to its use.").
 		Description(`
-An event passes when its subject had agreed to every one of the `+"`purposes`"+` when it happened, and still agrees now. `+"`weir consent`"+` and `+"`PUT /v1/consent`"+` note what subjects say. Events of whose subjects nothing is known go by `+"`unknown`"+`, and by `+"`unknown_in`"+` where the metadata `+"`weir_region`"+` names a region.
+An event passes if its subject had consented to all of the `+"`purposes`"+` when it happened, and still does. `+"`weir consent`"+` and `+"`PUT /v1/consent`"+` record consents. For subjects without a record, `+"`unknown`"+` decides, or `+"`unknown_in`"+` if the metadata `+"`weir_region`"+` names a region.
 
-What is denied fails with the code `+"`consent_denied`"+`, and all of the event but its `+"`event_id` and `timestamp`"+` is gone. Put it behind `+"`schema_validate`"+` at ingest, and first in each stream that reads the log: there it stops what was on its way when somebody withdrew. It waits while the store does not answer: nothing passes meanwhile, and nothing fails.
+A denied event fails with the code `+"`consent_denied`"+`, and everything in it but its `+"`event_id` and `timestamp`"+` is removed. Put this processor after `+"`schema_validate`"+` at ingest, and first in each stream that reads the log: there it stops events that were in the log when the subject withdrew. While the store does not answer, events wait: none passes, and none fails.
 
-An event that is none, or that another processor has failed, is left as it is.
+A message that is not an event, or that another processor has failed, is left as it is.
 
 ### Metrics
 
@@ -64,20 +64,20 @@ An event that is none, or that another processor has failed, is left as it is.
 			Description("What the events are used for from here on. Each must be agreed to.").
 			Example([]any{"analytics"})).
 		Field(service.NewStringField(fieldSubject).
-			Description("Whose consent counts: the JSON pointer of a text or number in the event. Where `privacy` makes a "+
-				"token of it, the token is the subject.").
+			Description("The subject, as the JSON pointer of a text or number in the event. If `privacy` replaces it by a "+
+				"token, the token is the subject.").
 			Default("/device_id").Example("/user/id")).
 		Field(service.NewStringField(fieldUnknown).
-			Description("What becomes of events of whose subject nothing is known, or that have none: `deny` or `pass`.").
+			Description("What to do with events without a subject, or whose subject has no record: `deny` or `pass`.").
 			Default(deny)).
 		Field(service.NewStringMapField(fieldUnknownIn).
-			Description("The same in some regions (ISO 3166: `US`, `US-CA`), of all purposes or of one (`ads/US`). What is "+
-				"said of a part of a country counts before what is said of the country.").
+			Description("The same for some regions (ISO 3166: `US`, `US-CA`), for all purposes or for one (`ads/US`). A part "+
+				"of a country takes precedence over the country.").
 			Default(map[string]any{}).Example(map[string]any{"US": pass, "US-CA": deny, "ads/BR": pass})).
 		Field(service.NewDurationField(fieldTimeout).
 			Description("How long one answer of the store may take. After that it is asked again, until it answers.").
 			Default("10s").Advanced()).
-		Example("At ingest", "Analytics only for those who agreed; in the US also for those who have said nothing.", `
+		Example("At ingest", "Analytics only with consent; in the US also without a record.", `
 pipeline:
   processors:
     - label: validate

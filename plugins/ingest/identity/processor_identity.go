@@ -37,15 +37,15 @@ func spec() *service.ConfigSpec {
 	return service.NewConfigSpec().
 		Version("1.0.0").
 		Categories("Utility").
-		Summary("Notes in events which anonymous id belongs to which user, and says who an event is of.").
+		Summary("Learns from events which anonymous id belongs to which user, and can write the person into events.").
 		Description(`
-An event that names a user and an anonymous id says that the one is the other: somebody signed in. The first who claims an anonymous id has it, with all that it ever did; another user who claims it later, on a shared device, does not get it, and the two stay two. Which is the first goes by the time of the events, not by the order in which they come. `+"`weir identity` and `/v1/identity`"+` tell who is who, now or as it was known at a version.
+An event with a user and an anonymous id says that both are the same person: somebody signed in. An anonymous id belongs to the first user who claims it, with all events that it ever had. Another user who claims it later, on a shared device, does not get it. Which user is the first is decided by the time of the events, not by the order in which they come. `+"`weir identity` and `/v1/identity`"+` return which ids belong together, now or at a version.
 
-Of what names somebody who was erased since it was received it notes nothing, and `+"`raw_store`"+` behind it does not keep it either. Put it behind `+"`event_dedupe`"+` into a stream that reads the log; while its store does not answer, events wait.
+Nothing is learned from an event of a person who was erased after it was received, and `+"`raw_store`"+` after this processor does not store it either. Put it after `+"`event_dedupe`"+` into a stream that reads the log. While its store does not answer, events wait.
 
-With `+"`into`"+`, who an event is of is put into the event, for rules that come after it: do so in no stream that keeps events as they were sent.
+With `+"`into`"+`, the person is written into the event, for rules that come after it. Do not set it in a stream that stores events as they were sent.
 
-An event that is none, or that another processor has failed, is left as it is.
+A message that is not an event, or that another processor has failed, is left as it is.
 
 ### Metrics
 
@@ -54,14 +54,14 @@ An event that is none, or that another processor has failed, is left as it is.
 			Description("The SQL store that has the aliases: the control store of weir.").
 			Secret().Example("sqlite:///var/lib/weir/control.db")).
 		Field(service.NewStringField(fieldUser).
-			Description("Where events have the id of the user, a JSON pointer.").Default("/user/id")).
+			Description("The place of the user's id in events, a JSON pointer.").Default("/user/id")).
 		Field(service.NewStringField(fieldAnonymous).
-			Description("Where they have the anonymous id.").Default("/user/anonymous_id")).
+			Description("The place of the anonymous id in events, a JSON pointer.").Default("/user/anonymous_id")).
 		Field(service.NewBoolField(fieldNote).
-			Description("Whether to note what events say. One stream of a weir is enough to do so.").Default(true)).
+			Description("Whether to learn from events. It is enough that one stream does.").Default(true)).
 		Field(service.NewStringField(fieldInto).
-			Description("Where in the event it is put who that is: names with dots between them. Of an event that names "+
-				"nobody, nothing is put there. Empty: nowhere.").
+			Description("Where the person is written into the event: names with dots between them. An event that names "+
+				"nobody is not changed. Empty: no event is changed.").
 			Default("").Example("user.person")).
 		Field(service.NewDurationField(fieldTimeout).
 			Description("How long one answer of the store may take. After that it is asked again, until it answers.").

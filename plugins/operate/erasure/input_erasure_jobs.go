@@ -48,12 +48,12 @@ func inputSpec() *service.ConfigSpec {
 		Categories("Weir").
 		Summary("Carries out erasures: everything that was received of a device, a person or a fleet leaves every store.").
 		Description(`
-Erasures are made with `+"`POST /v1/erasures` of the api, or `weir erase`"+`. Any number of processes may run this input on one control
-store: an erasure belongs to one of them at a time, and is taken over when that one is gone. It is done in steps, each of which may be
-done again: tombstones are buried in every store, by which writers refuse what is still on its way; what there is, is deleted; after
-`+"`settle`"+`, what writers had begun before they knew; events that came later and shared a window of rollups with erased ones are counted
-again; the files of SQLite stores are written anew. It is done within 15 minutes and a second for each 5 MB of
-objects, as long as its stores answer, and never gives up.
+Erasures are requested with `+"`POST /v1/erasures` of the api, or `weir erase`"+`. Any number of processes may run this input on one control
+store: an erasure belongs to one of them at a time, and another takes it over when that one is gone. It has these steps, each of which can be
+repeated: tombstones are written to every store, by which writers refuse events that arrive later; everything that is stored is deleted; after
+`+"`settle`"+`, what writers had begun to write before they read the tombstones is deleted; later events that shared a window of rollups with erased ones are counted
+again; the files of SQLite stores are rewritten. It ends within 15 minutes and a second for each 5 MB of
+objects, as long as its stores answer, and is tried again until it succeeds.
 
 A fleet under legal hold is not erased: `+"`POST`"+` is refused, and a hold that comes while an erasure runs stops it until it is released.
 
@@ -78,7 +78,7 @@ Each message is the receipt of an erasure that has ended. The control store keep
 				Description("Their store of events.").Example("file://data/user-raw"),
 			service.NewStringField(erasureFieldDeadLetter).Secret().
 				Description("Their store of dead letters.").Example("file://data/user-dead-letter")).
-			Description("Stores of events that lie beside those, and are not rolled up: what is erased leaves these, too. "+
+			Description("Further stores of events, which are not rolled up: erasures apply to them as well. "+
 				"`configs/people` has events about people there.").
 			Default([]any{}).Advanced()).
 		Field(service.NewDurationField(erasureFieldSettle).
@@ -93,9 +93,9 @@ Each message is the receipt of an erasure that has ended. The control store keep
 			Description("How long claims of event ids are kept, for the receipt.").
 			Default("1h").Advanced()).
 		Field(service.NewBloblangField(erasureFieldUpcast).
-			Description("What the rollup stream maps events with before it counts them.").
+			Description("The mapping of events in the rollup stream, before they are counted.").
 			Optional()).
-		Example("Carry out erasures", "Nobody is told: receipts are read over the api.", `
+		Example("Carry out erasures", "No message is sent: receipts are read over the api.", `
 input:
   erasure_jobs:
     control: sqlite://data/control.db

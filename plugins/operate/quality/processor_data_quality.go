@@ -30,14 +30,14 @@ func spec() *service.ConfigSpec {
 	return service.NewConfigSpec().
 		Version("1.0.0").
 		Categories("Weir").
-		Summary("Computes how good stored events are, hour by hour, and what their fields hold.").
+		Summary("Computes the quality of stored events by hour, and profiles of their fields.").
 		Description(`
-Each message is one run, and is replaced by its report in JSON. A run computes the hours of which something is stored that they were not
-computed of, the newest first, from ten minutes after they ended. An hour that events come late to is computed again, whole, and replaces
-what was known of it; so it is exact, whatever was delivered twice. One whose objects are merged is not: what they say of their rows is
-the same. Duplicates are looked for until an hour and a half after an hour's end. Of several processes one computes at a time.
+Each message is one run, and is replaced by its report in JSON. A run computes the hours for which objects are stored that were not
+included before, the newest hours first, from ten minutes after the end of an hour. An hour that gets late events is computed again as a whole,
+so its numbers are exact, whatever was delivered twice. Merging the objects of an hour does not cause that, because the rows stay
+the same. Duplicates are counted until an hour and a half after the end of an hour. Of several processes one computes at a time.
 
-No text of an event is kept, no value of a field that a schema says holds personal data (`+"`x-pii`"+`), and no name of a field that is
+It keeps no text of an event, no value of a field that a schema marks as personal data (`+"`x-pii`"+`), and no name of a field that is
 personal data itself.
 
 ### Metrics
@@ -46,10 +46,10 @@ personal data itself.
 		Field(service.NewStringField(fieldRaw).Secret().
 			Description("The store of raw events: `file://DIR` or `s3://BUCKET?…`.").Example("file://data/raw")).
 		Field(service.NewStringField(fieldLetters).Secret().
-			Description("The store of dead letters. Empty: nothing is known of events that were refused.").
+			Description("The store of dead letters. Empty: rejected events are not counted.").
 			Example("file://data/dead-letter").Default("")).
 		Field(service.NewStringField(fieldControl).Secret().
-			Description("The SQL store that keeps hours: `sqlite://PATH` or `postgres://…`.").
+			Description("The SQL store of the results: `sqlite://PATH` or `postgres://…`.").
 			Example("sqlite://data/control.db")).
 		Field(service.NewStringField(fieldSchemas).Secret().
 			Description("Where schemas are, as for `schema_validate`. While they cannot be read, nothing is computed.").

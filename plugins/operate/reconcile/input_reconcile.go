@@ -52,8 +52,8 @@ func inputSpec() *service.ConfigSpec {
 		Summary("Reconciles, on schedule, that every record of the log is stored, proven a duplicate, dead-lettered, "+
 			"erased or in flight.").
 		Description(`
-It reads the log's offsets and what the stores' objects say of themselves, as `+"`weir reconcile`"+` does, and emits nothing while all is well. When records are
-unexplained, or the stores contradict themselves, it emits one alert for each new finding, with metadata `+"`local_alert`"+` set to `+"`1`"+`, for the topic `+"`alert-events`"+`.
+It reads the offsets of the log and the coverage of the stores' objects, as `+"`weir reconcile`"+` does, and emits nothing while every record is explained. If records are
+unexplained, or the stores contradict each other, it emits one alert for each new finding, with metadata `+"`local_alert`"+` set to `+"`1`"+`, for the topic `+"`alert-events`"+`.
 
 The first run after a start covers what the log holds. Each later one covers also what the log has deleted since, so that no record leaves the log without
 having been reconciled, as long as the interval is well below the retention. One instance is enough.
@@ -81,16 +81,16 @@ The gauges `+"`weir_reconcile_unexplained_events`, `weir_reconcile_false_duplica
 			Description("The SQL store where each outcome is kept for `/v1/proof`, and where one more is asked for: "+
 				"`sqlite://PATH` or `postgres://…`. Empty: none is kept.").Example("sqlite://data/control.db")).
 		Field(service.NewStringField(reconcileFieldLog).Default(event.LogTelemetry).Advanced().
-			Description("Of which log of events it is, `telemetry` or `user-events`: outcomes are kept, and asked for, by log. "+
-				"Its topics and groups stand in their own fields.")).
+			Description("The log that is reconciled, `telemetry` or `user-events`: outcomes are stored and requested by log. "+
+				"Its topics and groups have fields of their own.")).
 		Field(service.NewIntField(reconcileFieldSample).Default(20).
-			Description("How many results of rules, chosen at random, each run computes again from the raw store; one that is "+
-				"not what its events come to is a finding. 0: none.")).
+			Description("How many results of rules, chosen at random, each run recomputes from the raw store; one that differs "+
+				"is a finding. 0: none.")).
 		Field(service.NewDurationField(reconcileFieldDelay).Default("5s").
-			Description("The `delay` of the rules stream, by which an event is known to have been late.")).
+			Description("The `delay` of the rules stream, which decides whether an event was late.")).
 		Field(service.NewBloblangField(reconcileFieldUpcast).Optional().
-			Description("What the rules stream maps events with. Without it, a result that is not what the events come to as "+
-				"they were sent is not called a finding.")).
+			Description("The mapping of events in the rules stream. Without it, a result that differs from what the events as "+
+				"they were sent yield is not a finding.")).
 		Example("The reconcile stream", "Findings go to the topic of alerts.", `
 input:
   label: reconcile

@@ -76,15 +76,15 @@ of a batch are to be validated, or none; `+"`local_aged`"+`, set beside it when 
 that. A message that fails on the way goes through the processor `+"`replay_refused`"+` and is
 dropped; one that the log did not take is rejected, and comes again.
 
-A job of the mode `+"`enrich`"+` makes a message of each stored event and each look-up that failed for it, with the metadata `+"`local_enrich`"+`, the
-look-up's name. The pipeline has it go through `+"`enrich`"+`, through what else events go through before they are kept (`+"`privacy`"+`), and ends it in
-`+"`replay_enriched`"+`; set `+"`enriches`"+` where it does. Where it does not, all the same, the job says so and fails.
+A job of the mode `+"`enrich`"+` emits a message for each stored event and each look-up that failed for it, with the name of the look-up in the metadata
+`+"`local_enrich`"+`. The pipeline must send it through `+"`enrich`"+`, through the other processors of events before they are stored (`+"`privacy`"+`), and to
+`+"`replay_enriched`"+`. Set `+"`enriches`"+` if it does. If it does not nevertheless, the job fails with that reason.
 
 ### Live traffic
 
-Where it knows the brokers, a job makes way: while live events come in it begins slowly, measures how long the log takes to answer,
-and becomes faster for as long as it answers no later; some 400 events a second it always takes. With no live traffic it goes as
-fast as `+"`rate` and `max_behind`"+` let it.
+With the addresses of brokers, a job makes way for live events: while there are some it begins slowly, measures how long the log takes to answer,
+and becomes faster as long as the answers do not take longer. It always reads some 400 events a second. Without live traffic it reads as
+fast as `+"`rate` and `max_behind`"+` allow.
 
 ### Metrics
 
@@ -115,8 +115,8 @@ fast as `+"`rate` and `max_behind`"+` let it.
 				"lower rate for itself.").
 			Default(50_000)).
 		Fields(kafka.OptionalFields("Addresses of the log's brokers: to see whether there is live traffic, which jobs "+
-			"make way for, and how far consumers are behind. Without them jobs go at their rate, whatever that does to "+
-			"others.")...).
+			"make way for, and how far consumers are behind. Without them jobs read at their rate, also if that slows "+
+			"live events down.")...).
 		Field(service.NewStringField(replayFieldLive).
 			Description("The topic of live events. Empty: the log's, `raw-events` or `user-events`.").Default("").Advanced()).
 		Field(service.NewStringListField(replayFieldGroups).
@@ -124,8 +124,8 @@ fast as `+"`rate` and `max_behind`"+` let it.
 				"not waited for. None: the log's.").
 			Default([]any{}).Advanced()).
 		Field(service.NewIntField(replayFieldBehind).
-			Description("How many replayed events a group that a job is for may be behind before the job waits for it: so it "+
-				"goes at the consumers' pace, and holds up live events no longer than they take for so many.").
+			Description("How many replayed events a consumer group of the job may be behind before the job waits for it. So "+
+				"the job follows the pace of the consumers, and delays live events by no more than the time for so many.").
 			Default(50_000)).
 		Field(service.NewIntField(replayFieldBatchSize).
 			Description("How many events make a batch.").
@@ -135,16 +135,16 @@ fast as `+"`rate` and `max_behind`"+` let it.
 				"the raw store: a batch of that store.").
 			Default("5s").Advanced()).
 		Field(service.NewBloblangField(replayFieldUpcast).
-			Description("What the rollup stream maps events with before it counts them; rebuilds count what it makes of "+
-				"stored events.").
+			Description("The mapping of events in the rollup stream, before they are counted. Rebuilds count stored events "+
+				"after this mapping.").
 			Optional()).
 		Field(service.NewStringField(replayFieldSchemas).
 			Description("Where the schemas are, as `schema_validate` takes it: rebuilds count the metrics that they declare "+
 				"when the job begins. Empty, they count what was declared when an event was stored.").
 			Default("").Secret().Example("sqlite://data/control.db")).
 		Field(service.NewBoolField(replayFieldEnriches).
-			Description("Whether the pipeline takes messages with the metadata `local_enrich`, through `enrich`, to "+
-				"`replay_enriched`. Without, jobs of the mode `enrich` fail.").
+			Description("Whether the pipeline sends messages with the metadata `local_enrich` through `enrich` to "+
+				"`replay_enriched`. If not, jobs of the mode `enrich` fail.").
 			Default(false)).
 		Example("Run jobs", "Dead letters of the ingest are validated again; what fails again is noted, and stays a dead letter.", `
 input:

@@ -20,10 +20,10 @@ func enrichedSpec() *service.ConfigSpec {
 	return service.NewConfigSpec().
 		Version("1.0.0").
 		Categories("Weir").
-		Summary("Tells the replay job that a message came from what a look-up said, and ends the message.").
+		Summary("Stores what a look-up added to the event of a replay job, and ends the message.").
 		Description(`
-Put it behind `+"`enrich`"+` and what takes personal data out, where messages of the input `+"`replay_jobs`"+` have the metadata `+"`local_enrich`"+`. What
-the event has then, and the stored one has not, is kept beside the stored one. A message that comes from no such job passes.`).
+Put it after `+"`enrich`"+` and after the processors that remove personal data, for messages of the input `+"`replay_jobs`"+` with the metadata `+"`local_enrich`"+`. What
+the event has then, and the stored event does not have, is stored beside that. A message that is not of such a job passes.`).
 		Example("Look-ups that failed are asked again", "", `
 pipeline:
   processors:

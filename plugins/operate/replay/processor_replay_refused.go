@@ -12,7 +12,7 @@ func refusedSpec() *service.ConfigSpec {
 	return service.NewConfigSpec().
 		Version("1.0.0").
 		Categories("Weir").
-		Summary("Tells the replay job that a message came from that it failed again.").
+		Summary("Reports to the replay job of a message that the message has failed again.").
 		Description(`
 Put it into the output that messages of the input `+"`replay_jobs`"+` are routed to when they are `+"`errored()`"+`, before it drops them. The dead
 letter that the message came from stays one, with the new reason noted beside it.`).

@@ -57,18 +57,18 @@ func spec(list lifecycle.List) *service.ConfigSpec {
 	s := service.NewConfigSpec().
 		Version("1.0.0").
 		Categories("Weir").
-		Summary("Keeps all stores in order: merges small objects, deletes what is old enough, and gives its space back.").
+		Summary("Maintains all stores: merges small objects, deletes what is old enough, and frees its space.").
 		Description(`
-Each message is one run, and is replaced by its report in JSON: what went from each store, what only a hold keeps, and what failed. A
-store that fails keeps no other from its turn; the message is then errored. Runs may overlap, stop anywhere and be repeated.
+Each message is one run, and is replaced by its report in JSON: what was deleted from each store, what is kept only because of a hold, and what failed. If a
+store fails, the others are maintained nevertheless, and the message is errored. Runs may overlap, stop anywhere and be repeated.
 
-Nothing is deleted of a fleet that an admin holds (` + "`weir hold`, `PUT /v1/holds/{fleet}`" + `). Holds are read before every deletion;
-while they cannot be read, nothing is deleted. Nor is it for a day after the clock has jumped ahead by more than seven days since
-the last run, or there was none for as long: the run fails and says so. Rows of which nobody can tell whose they are stay while any fleet is held.
+Nothing of a fleet under a hold is deleted (` + "`weir hold`, `PUT /v1/holds/{fleet}`" + `). Holds are read before every deletion;
+while they cannot be read, nothing is deleted. Nothing is deleted for a day, either, after the clock has jumped ahead by more than seven days since
+the last run, or if the last run was that long ago: the run fails with that reason. Rows whose fleet is not known stay while any fleet is held.
 
-Raw events and dead letters go by the day, when all of it is old enough; what was written in the last 24 hours always stays. Where
-their store is S3, the bucket's own rules are kept right too: they delete two days later, should weir not run any more, and not at
-all while a fleet is held.
+Raw events and dead letters are deleted by the day, when the whole day is old enough; what was written in the last 24 hours always stays. If
+their store is S3, the lifecycle rules of the bucket are maintained as well: they delete two days later, in case weir does not run any more, and nothing
+while a fleet is held.
 
 ### Metrics
 
@@ -84,21 +84,21 @@ all while a fleet is held.
 	}
 	return s.
 		Field(service.NewStringField(fieldOld).Secret().Default("").
-			Description("The store of old minutes, as `old_url` of `rollup_store`: all objects there are measured, those that "+
-				"are replaced and not deleted yet, too. Empty: those that the rollups name.").
+			Description("The store of old minutes, as `old_url` of `rollup_store`: all objects there are measured, also those "+
+				"that are replaced and not deleted yet. Empty: only those that the rollups name.").
 			Example("s3://bucket/rollups?region=eu-west-1").Advanced()).
 		Field(service.NewStringField(fieldClaims).Secret().Default("").
-			Description("The store of claims, as the URL of `event_dedupe`: it is measured, and nothing of it is deleted. "+
-				"Empty: it is not.").Example("redis://localhost:6379/0").Advanced()).
+			Description("The store of claims, as the URL of `event_dedupe`. It is measured, and nothing in it is deleted. "+
+				"Empty: it is not measured.").Example("redis://localhost:6379/0").Advanced()).
 		Fields(kafka.OptionalFields("Addresses of the brokers of the log, whose topics are measured. With none, they are "+
 			"not.")...).
 		Field(service.NewStringListField(fieldOnly).
-			Description("Which of the places are kept in order: `raw`, `dead_letters`, `rollups`, `control`. Empty: all. "+
-				"Where events lie beside others, with times of their own, another run keeps what both share.").
+			Description("Which stores are maintained: `raw`, `dead_letters`, `rollups`, `control`. Empty: all. "+
+				"If there are two logs with separate retention, leave the stores that both share to one of the runs.").
 			Default([]any{}).Advanced()).
 		Field(service.NewStringField(fieldLog).
-			Description("Of which log the raw events and dead letters are: `telemetry` or `user-events`. What became of "+
-				"dead letters in redrives lies in the control store, and goes by the time of their log.").
+			Description("The log of the raw events and dead letters: `telemetry` or `user-events`. Outcomes of dead letters, "+
+				"which are in the control store, are deleted by the retention of their log.").
 			Default(event.LogTelemetry).Advanced()).
 		Field(service.NewBoolField(fieldCompact).
 			Description("Whether to merge small objects, which changes no answer.").
@@ -113,7 +113,7 @@ all while a fleet is held.
 			Description("Whether to only report what would be deleted.").
 			Default(false)).
 		Field(service.NewInterpolatedStringField(fieldNow).
-			Description("The time that the run is of, RFC 3339: for tests. Empty is the clock on the wall.").
+			Description("For tests: the time of the run, in RFC 3339, instead of the clock.").
 			Default("").Advanced()).
 		Example("Every ten minutes", "", `
 input:

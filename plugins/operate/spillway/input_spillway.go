@@ -51,7 +51,7 @@ A group that was only slow may still process a record that has been dead-lettere
 dead letters. That is safe: the proof counts it as stored, and a redrive carries the first coordinates, by which every stage knows it.
 
 Offsets that a group never reached and that are gone already - the spillway was down, or the retention was cut - are a gap. They are lost to
-that group: it is counted and said.
+that group; the gap is counted, and raises an alert.
 
 A group counts once it has members or has committed anything; one that never existed cannot miss a record. Only time retention is watched: a topic that
 is limited by bytes needs a `+"`max_depth`"+` below that limit.
@@ -78,8 +78,8 @@ reason, and `+"`spillway_gap`"+` for each gap.
 			Description("The consumer group under which the spillway's own progress is committed. Its lag means "+
 				"nothing.").Default("weir-spillway").Advanced()).
 		Field(service.NewDurationField(spillwayFieldMargin).
-			Description("How long before a record expires it is dead-lettered. Half the topic's retention is the most that "+
-				"is used.").Default("30m")).
+			Description("How long before a record expires it is dead-lettered. At most half of the topic's retention is "+
+				"used.").Default("30m")).
 		Field(service.NewIntField(spillwayFieldDepth).
 			Description("How many records a group may lag behind in a partition before the oldest are dead-lettered; 0 is no "+
 				"bound.").Default(0)).

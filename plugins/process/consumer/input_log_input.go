@@ -74,10 +74,10 @@ Each header of a record, and:
 				"that came twice, within these batches, either copy may be the one that counts.").
 			Default(1).Advanced()).
 		Field(service.NewDurationField(logInputFieldAbreast).
-			Description("Of several topics, how far a partition may be ahead of those of the same number that this process "+
-				"has, by when records were written to the log: in a backlog, where the output puts them together, one topic is "+
-				"not read far beyond the other. It waits for those of which records are known to be there, or came within the "+
-				"last seconds. 0s: each goes by itself.").
+			Description("With several topics, how far a partition may be read ahead of the partitions of the same number that "+
+				"this process has, by the times at which records were written to the log, so that in a backlog no topic is read "+
+				"far ahead of another. It waits only for partitions in which records are known to wait, or came within the last "+
+				"seconds. 0s: no limit.").
 			Default("0s").Advanced()).
 		Field(service.NewIntField(logInputFieldReadAhead).
 			Description("Records of a partition that are read ahead of the last commit, where order does not matter. Memory is "+
@@ -87,15 +87,15 @@ Each header of a record, and:
 			Description("Records in a batch at most, where order does not matter.").
 			Default(5000)).
 		Field(service.NewDurationField(logInputFieldWait).
-			Description("How long fetches are apart while records come, and a batch waits for its next record: a few large "+
-				"ones cost less than many small.").
+			Description("The time between fetches while records come, and for which a batch waits for its next record: a few "+
+				"large batches cost less than many small ones.").
 			Default("100ms")).
 		Field(service.NewDurationField(logInputFieldPeriod).
 			Description("For how long the stream's output gathers a batch, as its `batching` says. Each commit tells it, so "+
 				"that gates know what waits there from what is behind (`weir_gate_group_behind_seconds`).").
 			Default("0s")).
 		Field(service.NewDurationField(logInputFieldSession).
-			Description("After this, the partitions of a process that was killed go to another.").
+			Description("The time after which the partitions of a process that was killed go to another.").
 			Default("20s")).
 		Fields(kafka.StreamFields()...).
 		Example("A stream of your own", "A group of its own reads every event, from brokers of its own.", `

@@ -78,8 +78,8 @@ A record that is no event (it was produced past the gate) fails here with its re
 			Description("How long a claim is kept. All streams of a process must agree on it.").
 			Default("1h")).
 		Field(service.NewStringEnumField(dedupeFieldOnError, onErrorPass, onErrorStall).
-			Description("What happens to events while the store is down: `pass` lets them through unclaimed, `stall` holds "+
-				"them until it is back.").
+			Description("What happens to events while the store is down: `pass` lets them through unclaimed, `stall` makes "+
+				"them wait until it is back.").
 			Default(onErrorPass)).
 		Field(service.NewDurationField(dedupeFieldTimeout).
 			Description("How long one batch may wait for the store before it counts as down.").
@@ -95,9 +95,9 @@ A record that is no event (it was produced past the gate) fails here with its re
 				"there, so that all groups of a topic agree, and who comes second finds the claim made.").
 			Default([]any{}).Advanced()).
 		Field(service.NewIntField(dedupeFieldMakeWay).
-			Description("While more requests wait for a verdict in the same process than it has cores for, processing makes "+
-				"way for them: what they bring is on the log, and processed when the peak is over. It goes on at this many "+
-				"events a second all the while. 0 makes no way.").
+			Description("While 500 events or more wait for a verdict in the same process, processing is slowed down to this "+
+				"many events a second: events are in the log, and are processed when the peak is over. 0: it is not slowed "+
+				"down.").
 			Default(15_000).Advanced()).
 		Example("Before a sink", "A consumer group of its own reads, marks, and writes what is not marked.", `
 pipeline:

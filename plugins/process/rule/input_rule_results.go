@@ -29,22 +29,22 @@ func ruleResultsSpec() *service.ConfigSpec {
 	return service.NewConfigSpec().
 		Version("0.1.0").
 		Categories("Weir").
-		Summary("Hands on what rules told, until it is acknowledged.").
+		Summary("Hands on the results of rules until they are acknowledged.").
 		Description(`
 Each result of `+"`event_rules`"+` is a message: its JSON as the API shows it, with the metadata `+"`weir_result_id`, `weir_rule_revision`, `weir_rule`, `weir_fleet`"+` and
-`+"`local_device`"+`, and `+"`local_alerts`"+` where its rule has an alert: to ask for that costs less than to look into the JSON. Of one id, revisions come in their order. What was acknowledged does not come again; after a crash, what was under way does, with the same
-id, revision and bytes: write with `+"`weir_result_id`"+` and the revision as the key, and it is there once. Of several such inputs one hands results on: when its
-process ends, another does, at once or, after a crash, within 10 seconds.
+`+"`local_device`"+`, and `+"`local_alerts`"+` if its rule has an alert, which is cheaper to check than the JSON. The revisions of an id come in their order. An acknowledged result does not come again. After a crash, results that were not acknowledged come again, with the same
+id, revision and bytes: a sink that uses `+"`weir_result_id`"+` and the revision as the key has each once. Of several such inputs one hands results on. When its
+process ends, another goes on: at once or, after a crash, within 10 seconds.
 
 ### Metrics
 
 `+"`weir_rules_handed_on_total`").
 		Field(service.NewStringField(resultsFieldURL).
-			Description("Where results are: the store of `event_rules`.").
+			Description("The SQL store of results, as in `event_rules`.").
 			Secret().Example("sqlite:///var/lib/weir/control.db").Example("postgres://weir:secret@db:5432/weir")).
 		Field(service.NewDurationField(resultsFieldPoll).
-			Description("How often the store is looked at for what other processes told; what this process tells is handed "+
-				"on at once. A file that this process writes itself is looked at a quarter as often.").Default("250ms")).
+			Description("How often the store is polled for results of other processes. Results of this process are handed "+
+				"on at once. An SQLite file that this process writes is polled a quarter as often.").Default("250ms")).
 		Example("To people's own systems", "Final results go to a webhook, which may get one twice.", `
 input:
   rule_results:

@@ -34,58 +34,57 @@ func eventRulesSpec() *service.ConfigSpec {
 		Categories("Weir").
 		Summary("Evaluates rules over windows, patterns and pairs of events, and keeps their results in SQL.").
 		Description(`
-Rules are the version that was put in force (`+"`weir rules activate`"+`), and until one is a file, which is read again when it changes; one that is wrong
-changes nothing, and is said (`+"`docs/rules.md`"+`). Each partition takes other rules up with a batch: from which offset on is written with it. A rule whose window,
-conditions, key or values change begins anew, while it is drained as it was; what cannot be drained is dropped, counted and said.
+The rules are those of the active version (`+"`weir rules activate`"+`). Until a version is active they are those of a file, which is read again when it changes; a file that
+is wrong changes nothing, and the log says what is wrong (`+"`docs/rules.md`"+`). Each partition takes other rules up with a batch, and the offset from which they apply is written with it. A rule whose window,
+conditions, key or values change begins anew, while its old form is drained: it still emits the windows that began before. State that cannot be drained is dropped, counted and logged.
 
-A batch is one transaction: how far each partition was read, what is kept of its keys, and the results. Of keys it writes a journal, and their rows now and then. Only then is it acknowledged. A record that
-comes again is known by its offset; one that `+"`event_dedupe`"+` marked is counted as a duplicate and nothing else. What a crash leaves is a whole
-number of batches; what comes again makes the same results under the same ids. Batches that come while one is committed are the next transaction together,
-up to `+fmt.Sprint(groupMost)+` messages: with `+"`max_in_flight`"+` above 1, which takes an input that has one batch of a partition under way, or gives each its turn, as `+"`log_input`"+` with
-`+"`ordered` and `at_once`"+`, nothing waits for a period, and `+"`batching`"+` is not needed. Several processes share the partitions: each commit grows the
-version of a partition, and who holds an older one in memory reads it again.
+A batch is one transaction with the position of each partition, the state of its keys, and the results. The state goes into a journal; rows of keys are written some at a time. The batch is acknowledged after the commit. A record that
+is delivered again is recognised by its offset; one that `+"`event_dedupe`"+` marked is counted as a duplicate and nothing else. A crash leaves a whole
+number of batches, and records that are delivered again have the same results under the same ids. Batches that arrive while another is committed share the next transaction,
+up to `+fmt.Sprint(groupMost)+` messages. For that, set `+"`max_in_flight`"+` above 1, with an input that hands out one batch of a partition at a time, or gives each its turn, as `+"`log_input`"+` with
+`+"`ordered` and `at_once`"+`: then no batch waits for a period, and `+"`batching`"+` is not needed. Several processes share the partitions: each commit increases the
+version of a partition, and a process that has an older one in memory reads it again.
 
-Time is that of the events. A partition that was read to its end and had no record for `+"`idle`"+` goes on with the clock, so that its last windows
-are told; while records wait, or the brokers do not answer, it does not.
+Time is that of the events. If a partition was read to its end and had no record for `+"`idle`"+`, its time moves on with the clock, so that its last windows
+close. While records wait, or the brokers do not answer, it does not.
 
 ### Metrics
 
 `+"`weir_rules_events_total{rule, outcome=counted|filtered|late|failed|over_limit}`, `weir_rules_records_total{outcome=read|duplicate|erased|muted|invalid|redelivered|missed}`, `weir_rules_results_total{rule}`, `weir_rules_given_up_total{rule}`"+` (partial matches of a pattern), `+"`weir_rules_dropped_keys_total`"+` (of rules that
-changed), and the gauges `+"`weir_rules_valid`"+` (what is to be in force is right) and `+"`weir_rules_up`.").
-		Fields(kafka.OptionalFields("Addresses of the brokers of the log that the messages come from. With none, no "+
-			"partition "+
-			"is idle, and a topic that was made anew is not noticed.")...).
-		Field(service.NewStringField(fieldRules).Description("The file of rules, in force until a version is.").
+changed), and the gauges `+"`weir_rules_valid`"+` (1 if the rules that should be in force can be read) and `+"`weir_rules_up`.").
+		Fields(kafka.OptionalFields("Addresses of the brokers of the log that the messages come from. Without them, the "+
+			"time of idle partitions does not move on, and a topic that was made anew is not noticed.")...).
+		Field(service.NewStringField(fieldRules).Description("The file of rules, in force until a version is activated.").
 			Example("configs/rules.yaml")).
 		Field(service.NewStringListField(fieldTopics).
-			Description("The topics that the messages come from, when rules may name topics: a rule that names another, and a "+
-				"join of two that have not as many partitions, is refused, and until it is mended messages wait.").
+			Description("The topics that the messages come from, if rules name topics. A rule that names another topic, and a "+
+				"join of two with different numbers of partitions, are refused; if such rules are in force, messages wait until "+
+				"that is corrected.").
 			Default([]any{}).Advanced()).
 		Field(service.NewStringField(fieldURL).
-			Description("Where state and results are kept: `sqlite://PATH` or `postgres://`, the control store.").
+			Description("The SQL store of state and results, which is the control store: `sqlite://PATH` or `postgres://…`.").
 			Secret().Example("sqlite:///var/lib/weir/control.db").Example("postgres://weir:secret@db:5432/weir")).
 		Field(service.NewDurationField(fieldDelay).
-			Description("How far out of order events normally come: windows are told so long after their end.").Default("5s")).
+			Description("How far out of order events normally come. Windows close this long after their end.").Default("5s")).
 		Field(service.NewDurationField(fieldIdle).
-			Description("A partition that is read to its end and had no record for so long no longer holds its windows back. "+
-				"0s: it does for ever.").Default("30s")).
+			Description("After this time without a record, the time of a partition that was read to its end moves on with the "+
+				"clock. 0s: never.").Default("30s")).
 		Field(service.NewDurationField(fieldAhead).
-			Description("An event stamped further ahead of its receipt than this counts at its receipt, and moves no time.").
+			Description("An event that is stamped further ahead of its receipt than this counts at the time of its receipt.").
 			Default("5m")).
 		Field(service.NewIntField(fieldKeys).
-			Description("How many keys a fleet may have open in a rule, in one partition. Events of further keys are "+
-				"counted as "+
-				"over_limit; those of keys that are there, and of other fleets, go on.").
+			Description("How many keys a fleet may have open in a rule, in one partition. Events of further keys have the "+
+				"outcome over_limit; events of open keys, and of other fleets, are counted as before.").
 			Default(500_000)).
 		Field(service.NewProcessorListField(fieldPrepare).
-			Description("What is done with events before rules see them, as long as there is a rule: with none, an event "+
-				"costs its reading and nothing more. They may fail events, and drop none.").
+			Description("The processors of events before rules see them. They run only while there are rules. They may fail "+
+				"events, and must not drop any.").
 			Default([]any{})).
 		Field(service.NewBatchPolicyField(fieldBatching)).
 		Field(service.NewOutputMaxInFlightField().
-			Description("Batches that are under way at once. More than one only with an input that hands out one batch of a "+
-				"partition at a time, or gives each its turn: a record that comes before an earlier one of its partition is not "+
-				"counted. No fewer than the partitions that are read times the input's `at_once`.").Default(1)).
+			Description("How many batches may be under way at once. Set more than one only with an input that hands out one "+
+				"batch of a partition at a time, or gives each its turn: a record that comes after a later one of its partition "+
+				"is not counted. Then set at least the number of partitions times `at_once` of the input.").Default(1)).
 		Example("From the log", "Each event is claimed, and counted once.", `
 output:
   event_rules:

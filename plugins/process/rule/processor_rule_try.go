@@ -19,22 +19,22 @@ func ruleTrySpec() *service.ConfigSpec {
 	return service.NewConfigSpec().
 		Version("0.1.0").
 		Categories("Weir").
-		Summary("Evaluates rules on the events of a batch alone, for tests: what comes out are the results.").
+		Summary("Evaluates rules on the events of each batch alone, for tests, and replaces the events by the results.").
 		Description(`
-Each batch is tried for itself, in memory, as `+"`weir rules try`"+` does it: in the order of its messages, at the times of the events, and as if time
-had passed all windows behind the last. An event that comes twice counts once. The fleet is that of `+"`weir_fleet`"+`, else `+"`try`"+`; where
-rules name topics, `+"`kafka_topic`"+` says of which an event is.
+Each batch is evaluated alone, in memory, as `+"`weir rules try`"+` does: in the order of its messages, at the times of the events. After the last message all
+windows close. An event that comes twice counts once. The fleet is that of the metadata `+"`weir_fleet`"+`, else `+"`try`"+`. If
+rules name topics, the topic of an event is that of `+"`kafka_topic`"+`.
 
-It is for `+"`weir test`"+`: streams evaluate rules with the output `+"`event_rules`"+`, which keeps what is open from batch to batch.`).
+It is for `+"`weir test`"+`. Streams evaluate rules with the output `+"`event_rules`"+`, which keeps open windows between batches.`).
 		Field(service.NewStringField(fieldRules).Description("The file of rules.").Example("configs/rules.yaml")).
 		Field(service.NewDurationField(fieldDelay).
 			Description("How far out of order events normally come.").Default("5s")).
 		Field(service.NewBoolField(fieldMisses).
-			Description("Whether a message comes out for each event that a rule did not count though it was to, as well: "+
-				"`rule`, `outcome`, `message` (its place in the batch, from 0), `late_by_seconds` and `why`. Of each rule, five "+
-				"at most.").
+			Description("Whether to add a message for each event that passed the conditions of a rule and was not counted: "+
+				"`rule`, `outcome`, `message` (its place in the batch, from 0), `late_by_seconds` and `why`. At most five for "+
+				"each rule.").
 			Default(false)).
-		Example("A test", "A file that has rules tried, and says what is to come of it: `weir test hot_minute_test.yaml`.", `
+		Example("A test", "A config for `weir test hot_minute_test.yaml`, which compares the results with the expected ones.", `
 pipeline:
   processors:
     - rule_try:

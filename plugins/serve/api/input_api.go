@@ -56,19 +56,19 @@ as long as there are not too many of them.
 				"queried.").
 			Example("file://data/raw").Default("")).
 		Field(service.NewStringField(apiFieldDead).Secret().
-			Description("The store of dead letters: `file://DIR` or `s3://BUCKET?…`. Empty: they cannot be looked at, and the "+
-				"overview does not know what became of each record.").
+			Description("The store of dead letters: `file://DIR` or `s3://BUCKET?…`. Empty: they cannot be queried, and the "+
+				"overview cannot account for each record.").
 			Example("file://data/dead-letter").Default("")).
 		Field(alsoField()).
 		Field(service.NewObjectField(apiFieldLog, kafka.OptionalFields("Addresses of the log's brokers. None: the overview "+
-			"does not know how far everybody is.")...).
-			Description("The log, which the overview asks how far everybody is.")).
+			"does not show the lag of consumer groups.")...).
+			Description("The log, from which the overview reads the lag of consumer groups.")).
 		Field(service.NewBloblangField(apiFieldUpcast).Optional().
-			Description("What the rules stream maps events with: which events a result is made of is told by it.")).
+			Description("The mapping of events in the rules stream, by which the lineage of a result is found.")).
 		Field(oidc.ConfigField()).
 		Field(service.NewBoolField(apiFieldReads).
-			Description("Whether every question has an entry in the audit log, too: who asked for what, when, from where. It "+
-				"is kept before anything is answered; when the log cannot take it, the reply is 503.").
+			Description("Whether queries have entries in the audit log as well: who asked for what, when, from where. An entry "+
+				"is stored before the query is answered; if that fails, the reply is 503.").
 			Default(false)).
 		Fields(listen.Fields()...).
 		Field(limitsField()).
