@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"weir/internal/platform/flow"
 	"weir/internal/platform/sqldb"
 )
 
@@ -75,7 +76,7 @@ func (in *input) run(ctx context.Context) (*Report, error) {
 			in.res.Logger().Warnf("%v", err)
 		}
 	}
-	report, err := in.reconciler.Run(ctx, Options{Wait: in.wait})
+	report, err := in.reconciler.Run(flow.WithAside(ctx, flow.Of(in.res)), Options{Wait: in.wait})
 	if in.proofs == nil || ctx.Err() != nil {
 		return report, err
 	}

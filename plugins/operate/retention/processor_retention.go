@@ -17,6 +17,7 @@ import (
 	"weir/internal/event"
 	"weir/internal/lifecycle"
 	"weir/internal/platform/conf"
+	"weir/internal/platform/flow"
 	"weir/internal/platform/kafka"
 	"weir/internal/platform/meter"
 	"weir/internal/platform/sqldb"
@@ -319,7 +320,7 @@ func (r *processor) Process(ctx context.Context, msg *service.Message) (service.
 	if err != nil {
 		return nil, err
 	}
-	report, err := r.run(ctx, now, wall && !r.dryRun)
+	report, err := r.run(flow.WithAside(ctx, flow.Of(r.res)), now, wall && !r.dryRun)
 	r.count(report)
 	if wall && !r.dryRun {
 		r.measure(ctx)

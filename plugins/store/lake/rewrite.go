@@ -7,6 +7,8 @@ import (
 	"io"
 	"path"
 	"time"
+
+	"weir/internal/platform/flow"
 )
 
 // rewriting replaces objects of one folder by others with the same rows, except those to be
@@ -195,7 +197,7 @@ func (r rewriting) fill(ctx context.Context, w io.Writer, row Ref, in *sieve, in
 	out := r.Table.newWriter(w)
 	var covers Collector
 	var group []Ref
-	ok := true
+	aside, ok := flow.AsideOf(ctx), true
 	for n := 0; ok && n < maxRows; n++ {
 		r.Table.Covers(row, &covers)
 		if group = append(group, row); len(group) == groupRows {
@@ -204,6 +206,9 @@ func (r rewriting) fill(ctx context.Context, w io.Writer, row Ref, in *sieve, in
 			}
 			clear(group)
 			group = group[:0]
+		}
+		if n%pageRows == pageRows-1 {
+			aside.Step(pageRows)
 		}
 		var err error
 		if row, ok, err = in.next(); err != nil {

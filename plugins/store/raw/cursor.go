@@ -11,6 +11,7 @@ import (
 	"github.com/parquet-go/parquet-go"
 
 	"weir/internal/event"
+	"weir/internal/platform/flow"
 	"weir/plugins/store/lake"
 )
 
@@ -26,6 +27,7 @@ type cursor struct {
 	at     int
 	scan   *Stats
 	object string
+	aside  *flow.Aside
 }
 
 // span is a run of rows of one row group.
@@ -42,7 +44,7 @@ func openCursor(ctx context.Context, s *lake.Store, o lake.Object, w *wanted, ch
 	if err != nil {
 		return nil, err
 	}
-	c := &cursor{file: f, want: w, chunk: chunk, scan: stats, object: o.Key}
+	c := &cursor{file: f, want: w, chunk: chunk, scan: stats, object: o.Key, aside: flow.AsideOf(ctx)}
 	if c.spans, err = w.spans(f, stats); err != nil || len(c.spans) == 0 {
 		return nil, errors.Join(err, f.Close())
 	}
@@ -87,6 +89,7 @@ func (c *cursor) fill() (bool, error) {
 		}
 		if n > 0 {
 			c.scan.Rows += int64(n)
+			c.aside.Step(n)
 			if left := c.want.left; left != nil && left.Add(-int64(n)) < 0 {
 				return false, ErrTooMany
 			}
