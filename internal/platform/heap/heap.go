@@ -61,6 +61,19 @@ func Configure() {
 	}
 }
 
+// Times is how many times the usual budget the heap has: a power of two, at most most, 1
+// without a memory limit of the environment. What spares CPU by memory, such as a cache, may
+// be so many times larger.
+func Times(most int) int { return timesOf(budgetOf(debug.SetMemoryLimit(-1)), most) }
+
+func timesOf(given uint64, most int) int {
+	times := 1
+	for 2*times <= most && given >= 2*uint64(times)*budget {
+		times *= 2
+	}
+	return times
+}
+
 // budgetOf is the budget below a memory limit, as large a part of it as of soft, and
 // that of soft where the limit is less, or there is none.
 func budgetOf(limit int64) uint64 {

@@ -27,6 +27,15 @@ func TestPace_WhoGivesMoreMemoryHasItUsed(t *testing.T) {
 	}
 }
 
+func TestTimes_IsAPowerOfTwoUpToABound(t *testing.T) {
+	for given, want := range map[uint64]int{0: 1, budget: 1, 2*budget - 1: 1, 2 * budget: 2, 3 * budget: 2, 8 * budget: 8,
+		100 * budget: 8} {
+		if got := timesOf(given, 8); got != want {
+			t.Errorf("with a budget of %d bytes it is %d, expected %d", given, got, want)
+		}
+	}
+}
+
 func TestFollow_ChangesThePaceAsTheHeapGrows(t *testing.T) {
 	before := debug.SetGCPercent(100)
 	defer debug.SetGCPercent(before)

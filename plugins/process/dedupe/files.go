@@ -13,6 +13,8 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"weir/internal/platform/heap"
 )
 
 // files is an open Pebble store of claims.
@@ -44,7 +46,7 @@ type bucket struct {
 }
 
 func openFiles(fs vfs.FS, path string, ttl time.Duration, log logger) (*files, error) {
-	f := &files{ttl: ttl, log: log, seed: maphash.MakeSeed(), recent: newRecent()}
+	f := &files{ttl: ttl, log: log, seed: maphash.MakeSeed(), recent: newRecent(recentMost * heap.Times(recentTimes))}
 	opts := &pebble.Options{
 		FS: waitForRoom(fs, path, log), Logger: pebbleLog{path, log},
 		FormatMajorVersion: pebble.FormatNewest,

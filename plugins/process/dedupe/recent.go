@@ -1,21 +1,26 @@
 package dedupe
 
 const (
-	// recentMost is how many claims are remembered: three seconds of 80,000 a
-	// second.
+	// recentMost is how many claims are remembered with the heap's usual budget: three
+	// seconds of 80,000 a second.
 	recentMost = 1 << 18
+	// recentTimes is how many times as many are with a larger budget.
+	recentTimes = 8
 	// recentWays is how many of them have the same place: two lines of a cache.
 	recentWays = 4
-	// recentText is the memory of what they say; one that says more than usual
+	// recentText is the memory of what one of them says; one that says more than usual
 	// costs others theirs.
-	recentText = 16 << 20
+	recentText = 64
 )
 
 // recent remembers the newest claims. Every group asks for the same events
 // within a moment of each other, and the first to ask made the claims: the
-// others need no look into the store. A claim does not change until it expires,
-// so what is remembered is what the store holds. It has 24 MiB, and no pointers
-// that collecting garbage would have to follow.
+// others need no look into the store. A group that is further behind than what is
+// remembered searches the store for each event, and falls behind more: so
+// there is more of it where GOMEMLIMIT gives a process the memory. A claim does not
+// change until it expires, so what is remembered is what the store holds. It has
+// 24 MiB, or that many times as much as the budget is larger, and no pointers that
+// collecting garbage would have to follow.
 type recent struct {
 	slots [][recentWays]remembered
 	text  []byte // keys and coordinates, around and around
@@ -30,12 +35,13 @@ type remembered struct {
 	mine uint16
 }
 
-func newRecent() recent {
-	return recent{slots: make([][recentWays]remembered, recentMost/recentWays), text: make([]byte, recentText)}
+// newRecent remembers so many claims, a power of two.
+func newRecent(most int) recent {
+	return recent{slots: make([][recentWays]remembered, most/recentWays), text: make([]byte, most*recentText)}
 }
 
 func (r *recent) place(hash uint64) *[recentWays]remembered {
-	return &r.slots[hash%(recentMost/recentWays)]
+	return &r.slots[hash&uint64(len(r.slots)-1)]
 }
 
 // add remembers a claim in place of the oldest there.
@@ -44,9 +50,10 @@ func (r *recent) add(hash uint64, at int64, c *claim) {
 	if n > 1<<15 { // no fleet and no topic have such names
 		return
 	}
-	start := r.next % recentText
-	if start+uint64(n) > recentText { // what is remembered lies in one piece
-		r.next += recentText - start
+	room := uint64(len(r.text))
+	start := r.next % room
+	if start+uint64(n) > room { // what is remembered lies in one piece
+		r.next += room - start
 		start = 0
 	}
 	copy(r.text[start:], c.key)
@@ -66,10 +73,10 @@ func (r *recent) find(hash uint64, key []byte, after int64) []byte {
 		if s.hash != hash {
 			continue
 		}
-		if s.at <= after || s.text+recentText < r.next || int(s.key) != len(key) {
+		if s.at <= after || s.text+uint64(len(r.text)) < r.next || int(s.key) != len(key) {
 			return nil
 		}
-		text := r.text[s.text%recentText:]
+		text := r.text[s.text%uint64(len(r.text)):]
 		if string(text[:s.key]) != string(key) {
 			return nil
 		}

@@ -12,7 +12,7 @@ import (
 
 // Whatever was remembered since, a claim is found as it was made, or not at all.
 func TestDedupe_RecentClaimsAreFoundAsTheyWereMade(t *testing.T) {
-	r, seed := newRecent(), maphash.MakeSeed()
+	r, seed := newRecent(recentMost), maphash.MakeSeed()
 	rng := rand.New(rand.NewPCG(1, 2))
 	fleets := []string{"a", "plant-7", strings.Repeat("f", 64), strings.Repeat("long", 500), strings.Repeat("x", 1<<16)}
 	type made struct {

@@ -47,7 +47,7 @@ func TestDedupe_AFullFilterBeginsABucket(t *testing.T) {
 	defer s.close()
 	old := newID()
 	ask(t, s, delivery{id: old, at: at(0, 1)})
-	s.files.recent = newRecent() // what was just claimed is remembered otherwise
+	s.files.recent = newRecent(recentMost) // what was just claimed is remembered otherwise
 	s.files.buckets[0].keys.parts = append(s.files.buckets[0].keys.parts, make([]filterPart, filterParts-1)...)
 	if c := ask(t, s, delivery{id: newID(), at: at(0, 2)}); c[0].held != nil || len(s.files.buckets) != 2 {
 		t.Fatalf("held %q, %d buckets", c[0].held, len(s.files.buckets))

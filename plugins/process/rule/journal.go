@@ -24,8 +24,12 @@ import (
 
 // journalMost is how many bytes the journals of a process's partitions have together
 // before a checkpoint begins: a million events or less, which a start counts again in
-// a few seconds.
-const journalMost = 64 << 20
+// a few seconds. With more memory it is up to journalTimes as many: a key that changes all
+// the time is a row so many times less often.
+const (
+	journalMost  = 64 << 20
+	journalTimes = 4
+)
 
 // emptySeq is what rows count of an empty journal.
 const emptySeq = 0

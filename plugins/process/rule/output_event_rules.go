@@ -12,6 +12,7 @@ import (
 
 	"weir/internal/platform/conf"
 	"weir/internal/platform/flow"
+	"weir/internal/platform/heap"
 	"weir/internal/platform/kafka"
 	"weir/internal/platform/sqldb"
 )
@@ -130,7 +131,7 @@ func Register(env *service.Environment) error {
 
 func newOutput(parsed *service.ParsedConfig, res *service.Resources) (*output, error) {
 	o := &output{res: res, log: res.Logger(), places: map[place]*held{}, cleared: map[place]*Set{}, now: time.Now,
-		meters: newMeters(res), journalMost: journalMost, rowsEach: rowsEach, buriedSeq: unburied}
+		meters: newMeters(res), journalMost: journalMost * heap.Times(journalTimes), rowsEach: rowsEach, buriedSeq: unburied}
 	var file string
 	var keys int
 	if err := conf.Read(parsed, fieldRules, &file, fieldURL, sqldb.URL(&o.url), fieldDelay, conf.NotNegative(&o.delay),
