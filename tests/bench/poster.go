@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -37,14 +36,19 @@ func reported(n int, device, at string) string {
 func (p poster) post(ctx context.Context, d time.Duration) (taken, failed int64, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: p.connections}, Timeout: 30 * time.Second}
-	defer client.CloseIdleConnections()
 	each := time.Second * time.Duration(p.batch*p.connections) / time.Duration(p.rate)
 	var took, refused atomic.Int64
 	var workers sync.WaitGroup
 	start := time.Now()
 	for c := range p.connections {
 		workers.Go(func() {
+			wire, err := newWire(p.url, p.key)
+			if err != nil {
+				cancel(err)
+				return
+			}
+			defer wire.close()
+			var body []byte
 			due := start.Add(each * time.Duration(c) / time.Duration(p.connections))
 			for n := c * p.batch; due.Before(start.Add(d)) || n < p.least; n, due = n+p.connections*p.batch, due.Add(each) {
 				select {
@@ -52,7 +56,8 @@ func (p poster) post(ctx context.Context, d time.Duration) (taken, failed int64,
 				case <-ctx.Done():
 					return
 				}
-				ok, err := p.one(ctx, client, n)
+				body = p.append(body[:0], n)
+				ok, err := wire.post(ctx, body)
 				if err != nil {
 					cancel(err)
 					return
@@ -72,20 +77,18 @@ func (p poster) post(ctx context.Context, d time.Duration) (taken, failed int64,
 	return took.Load(), refused.Load(), ctx.Err()
 }
 
-// one posts a batch: the events from the nth on.
-func (p poster) one(ctx context.Context, client *http.Client, n int) (bool, error) {
-	var body bytes.Buffer
+// append appends a batch: the events from the nth on.
+func (p poster) append(body []byte, n int) []byte {
 	at := time.Now().UTC().Format(time.RFC3339Nano)
 	event := p.event
 	if event == nil {
 		event = reported
 	}
 	for i := range p.batch {
-		body.WriteByte("[,"[min(i, 1)])
-		body.WriteString(event(n+i, fmt.Sprintf("press-%05d", (n+i)%p.devices), at))
+		body = append(body, "[,"[min(i, 1)])
+		body = append(body, event(n+i, fmt.Sprintf("press-%05d", (n+i)%p.devices), at)...)
 	}
-	body.WriteByte(']')
-	return p.send(ctx, client, &body)
+	return append(body, ']')
 }
 
 // send posts a body of events and reports whether they were accepted.
