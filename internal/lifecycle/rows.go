@@ -24,7 +24,10 @@ type Rows struct {
 	// Expire deletes rows from before a time.
 	Expire func(ctx context.Context, db *sqldb.DB, p expire.Pass, before time.Time) (expire.Removed, error)
 	Count  func(ctx context.Context, db *sqldb.DB, fleet, device string) (map[string]int64, error)
-	Erase  func(context.Context, *sqldb.DB, tombstone.Target) error
+	// CountWho is Count where it matters whether the name is a person's or a device's; if it is not nil, Count is not
+	// called.
+	CountWho func(ctx context.Context, db *sqldb.DB, fleet string, who tombstone.Who) (map[string]int64, error)
+	Erase    func(context.Context, *sqldb.DB, tombstone.Target) error
 	// Remains is that of Remainder.
 	Remains func(ctx context.Context, db *sqldb.DB, fleet string) (string, error)
 }
@@ -78,10 +81,16 @@ func (r rows) Expire(ctx context.Context, u Upkeep) ([]Share, error) {
 func (r rows) Count(ctx context.Context, fleet string, of ...tombstone.Who) (map[string]int64, error) {
 	all := map[string]int64{}
 	for _, who := range of {
-		if r.Rows.Count == nil || who.Name && !r.People {
+		count := r.CountWho
+		if count == nil && r.Rows.Count != nil {
+			count = func(ctx context.Context, db *sqldb.DB, fleet string, who tombstone.Who) (map[string]int64, error) {
+				return r.Rows.Count(ctx, db, fleet, who.Device)
+			}
+		}
+		if count == nil || who.Name && !r.People {
 			continue
 		}
-		counts, err := r.Rows.Count(ctx, r.db, fleet, who.Device)
+		counts, err := count(ctx, r.db, fleet, who)
 		if err != nil {
 			return nil, err
 		}

@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"database/sql"
 	"fmt"
 	"net/http"
 	"os"
@@ -53,6 +54,8 @@ func (s *system) people() []string {
 		s.t.Fatal(err)
 	}
 	key := strings.TrimSpace(out)
+	s.rules("put", s.file("spent.yaml", `rules: [{ name: spent, across_devices: true, where: this.exists("user.id"),
+  key: [this.user.id], window: { type: tumbling, size: 1s, allowed_lateness: 0s }, select: { n: count() } }]`), "--activate")
 	for _, user := range [][2]string{{"phone-77", `"anonymous_id":"` + annAt + `"`},
 		{"phone-77", `"anonymous_id":"` + annAt + `","id":"` + ann + `"`},
 		{"tablet-77", `"anonymous_id":"` + annOn + `","id":"` + ann + `"`}, {"laptop-78", `"id":"` + bob + `"`},
@@ -82,6 +85,12 @@ func (s *system) people() []string {
 	s.until("the aliases are known", func() bool {
 		out, err := s.weir("identity", "show", "--fleet", "shop", "--subject", annOn, "--data", s.data)
 		return err == nil && strings.Contains(out, "devices: phone-77, tablet-77\n") && strings.Contains(out, annAt)
+	})
+	s.until("sums of all devices have the person", func() (told bool) {
+		s.control(func(db *sql.DB) error {
+			return db.QueryRow(`SELECT count(*) > 0 FROM rule_result WHERE result LIKE $1`, `%"`+ann+`"%`).Scan(&told)
+		})
+		return told
 	})
 	s.until("the person's export has all of them", func() bool {
 		out, err := s.weir("export-subject", "--person", annAt, "--fleet", "shop", "--reason", "the person asked", "--data",

@@ -39,7 +39,7 @@ func TestErase_ErasedDevicesStayErased(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t)
 	s.noting()
-	s.env = []string{"WEIR_RECONCILE_INTERVAL=1h", "WEIR_RAW_PERIOD=1s", "WEIR_ROLLUP_PERIOD=500ms"}
+	s.env = []string{"WEIR_RECONCILE_INTERVAL=1h", "WEIR_RAW_PERIOD=1s", "WEIR_ROLLUP_PERIOD=500ms", "WEIR_RULES_IDLE=2s"}
 	s.start()
 	s.ready()
 	s.createKey()

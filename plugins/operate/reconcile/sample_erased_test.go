@@ -102,7 +102,7 @@ func (w *world) erase(control, fleet, device string) {
 	now := time.Now()
 	target := tombstone.Target{Job: "job-1", Fleet: fleet, Device: device, Until: now.UnixMicro(), Buried: now.UnixMicro()}
 	var stores []lifecycle.Store
-	for _, kind := range []lifecycle.Kind{rule.Lifecycle(), raw.Lifecycle()} {
+	for _, kind := range []lifecycle.Kind{rule.Lifecycle(), rule.SketchLifecycle(), raw.Lifecycle()} {
 		s, err := kind.Open(w.Context(), places)
 		if err == nil {
 			err = s.Bury(w.Context(), target.Stone())

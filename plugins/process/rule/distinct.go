@@ -28,8 +28,8 @@ func (d *distinct) add(json []byte) { d.addHash(xxhash.Sum64(json)) }
 
 func (d *distinct) addHash(h uint64) {
 	if d.regs != nil {
-		i := h >> (64 - precision)
-		d.regs[i] = max(d.regs[i], uint8(bits.LeadingZeros64(h<<precision|1<<(precision-1)))+1)
+		at, rank := register(h)
+		d.regs[at] = max(d.regs[at], rank)
 		return
 	}
 	i, there := slices.BinarySearch(d.few, h)
@@ -38,21 +38,27 @@ func (d *distinct) addHash(h uint64) {
 	}
 	d.few = slices.Insert(d.few, i, h)
 	if len(d.few) > exactDistinct {
-		few := d.few
-		d.few, d.regs = nil, make([]uint8, registers)
-		for _, h := range few {
-			d.addHash(h)
-		}
+		d.many()
+	}
+}
+
+// register returns the register of a hash, by its first bits, and the hash's rank: how many zeroes follow them, and 1.
+func register(h uint64) (at int, rank uint8) {
+	return int(h >> (64 - precision)), uint8(bits.LeadingZeros64(h<<precision|1<<(precision-1))) + 1
+}
+
+// many makes registers of a list.
+func (d *distinct) many() {
+	few := d.few
+	d.few, d.regs = nil, make([]uint8, registers)
+	for _, h := range few {
+		d.addHash(h)
 	}
 }
 
 func (d *distinct) merge(o *distinct) {
 	if o.regs != nil && d.regs == nil {
-		few := d.few
-		d.few, d.regs = nil, make([]uint8, registers)
-		for _, h := range few {
-			d.addHash(h)
-		}
+		d.many()
 	}
 	for i, r := range o.regs {
 		d.regs[i] = max(d.regs[i], r)

@@ -97,7 +97,7 @@ const (
 	SkippedBack      = "looks_back"      // its pattern uses prev(), which sees an event before the match
 	SkippedTopics    = "two_topics"      // it joins two topics, and the raw store has the events of at most one
 	SkippedMany      = "too_many"        // it is a part of a sum of all devices, and takes more rows than may be read
-	SkippedChanged   = "changed"         // it was corrected or erased during the check
+	SkippedChanged   = "changed"         // it was corrected or erased during the check, or its key was in its window
 )
 
 // skips lists all reasons, for metrics.

@@ -18,7 +18,8 @@ const acrossMost = 1_000_000
 //
 // An erasure removes the events of a device from the raw store and leaves the sums. So a part may count more events
 // than are stored: at most as many as records of its partition were erased between its first and its last, if any
-// of its fleet were. Which device they belonged to is no longer known.
+// of its fleet were. Which device they belonged to is no longer known. It also makes sketches forget the name: each
+// tombstone explains that one hash is missing, or that one register is another, whether or not the name was there.
 func (o *origin) sumAgain(ctx context.Context, db *sqldb.DB, s Sample, t *telling) (c checked, err error) {
 	if t.Count > s.left.Load() {
 		return checked{why: SkippedMany}, nil
@@ -58,11 +59,14 @@ func (o *origin) sumAgain(ctx context.Context, db *sqldb.DB, s Sample, t *tellin
 	}
 	c.what = o.differing(t, now)
 	if len(c.what) > 0 {
-		err = o.unlist(ctx, db, t, &c)
+		err = o.explain(ctx, db, t, now, &c)
 	}
 	if err == nil && len(c.what) > 0 {
 		if c.why, err = o.tellsNothing(ctx, s, t, again, read); c.why == "" && err == nil {
 			c.erased, err = o.without(ctx, s, t, now)
+		}
+		if err == nil && c.why == "" && c.erased == 0 && now != nil && t.Count < now.Count {
+			c.why, err = o.keyErased(ctx, db, t)
 		}
 		if c.why != "" || c.erased > 0 {
 			c.what = nil
@@ -74,19 +78,37 @@ func (o *origin) sumAgain(ctx context.Context, db *sqldb.DB, s Sample, t *tellin
 	return c, err
 }
 
-// unlist removes sketches from what differs when a device or person of the fleet was erased while the window was
-// open: the erasure took their hash out of the sketch, and events that came later may have put it back.
-func (o *origin) unlist(ctx context.Context, db *sqldb.DB, t *telling, c *checked) error {
-	var n int
-	if err := db.QueryRowContext(ctx, `SELECT count(*) FROM erased WHERE fleet = $1 AND until >= $2 AND until < $3`, t.Fleet,
-		t.Start.UnixMicro(), t.End.UnixMicro()+o.Rule.window.lateness+o.delay).Scan(&n); err != nil {
+// explain removes sketches from what differs that are as they are since they forgot names: those of the tombstones
+// that were buried since the window began.
+func (o *origin) explain(ctx context.Context, db *sqldb.DB, t, now *telling, c *checked) error {
+	if err := db.QueryRowContext(ctx, `SELECT count(*) FROM erased WHERE fleet = $1 AND subject <> '' AND until >= $2`,
+		t.Fleet, t.Start.UnixMicro()).Scan(&o.forgot); err != nil {
 		return fmt.Errorf("reading tombstones: %w", err)
 	}
-	o.unlisted = n > 0
 	c.what = slices.DeleteFunc(c.what, func(name string) bool {
-		return o.unlisted && slices.ContainsFunc(o.values, func(v value) bool { return v.name == name && v.kind == "sketch" })
+		return now != nil && slices.ContainsFunc(o.values, func(v value) bool {
+			return v.name == name && v.kind == "sketch" && v.has(t.Values[name], now.Values[name], 0, o.forgot)
+		})
 	})
 	return nil
+}
+
+// keyErased returns SkippedChanged for a part whose key was somebody's id and erased since its window began: events
+// that came between the moment of the erasure and its deletion are stored, and went with the key.
+func (o *origin) keyErased(ctx context.Context, db *sqldb.DB, t *telling) (why string, err error) {
+	subjects := o.subjects(t.Fleet, o.key)
+	if len(subjects) == 0 {
+		return "", nil
+	}
+	var n int64
+	if err := db.QueryRowContext(ctx, `SELECT count(*) FROM erased WHERE fleet = $1 AND until >= $2 AND subject `+
+		db.Dialect.Among("$3"), t.Fleet, t.Start.UnixMicro(), db.Dialect.List(subjects)).Scan(&n); err != nil {
+		return "", fmt.Errorf("reading tombstones: %w", err)
+	}
+	if n == 0 {
+		return "", nil
+	}
+	return SkippedChanged, nil
 }
 
 // probe reports for events whether they are of the key of a result. Events of other keys are added to a shared
@@ -156,10 +178,7 @@ func (o *origin) without(ctx context.Context, s Sample, t, now *telling) (erased
 		return 0, err
 	}
 	for _, v := range o.values {
-		if o.unlisted && v.kind == "sketch" {
-			continue
-		}
-		if !v.has(t.Values[v.name], now.Values[v.name], n) {
+		if !v.has(t.Values[v.name], now.Values[v.name], n, o.forgot) {
 			return 0, nil
 		}
 	}
@@ -171,8 +190,9 @@ func (o *origin) without(ctx context.Context, s Sample, t, now *telling) (erased
 	return n, nil
 }
 
-// has reports whether told can be the aggregate of the events of now and n more events.
-func (v *value) has(told, now any, n int64) bool {
+// has reports whether told can be the aggregate of the events of now and n more events, whose sketches may have
+// forgotten so many names.
+func (v *value) has(told, now any, n, forgot int64) bool {
 	a, numeric := told.(float64)
 	b, both := now.(float64)
 	switch v.kind {
@@ -188,10 +208,11 @@ func (v *value) has(told, now any, n int64) bool {
 		text, _ := told.(string)
 		part, _ := now.(string)
 		var with, without Uniques
-		if with.Add(text) != nil || with.Add(part) != nil || without.Add(text) != nil {
+		if with.Add(text) != nil || without.Add(part) != nil {
 			return false
 		}
-		return string(with.of.appendText(nil)) == string(without.of.appendText(nil))
+		less, more := with.of.differs(&without.of)
+		return less <= forgot && more <= n+forgot-less
 	}
 	return false // no other aggregate is allowed in sums of all devices
 }

@@ -12,12 +12,12 @@ import (
 	"weir/internal/lifecycle/tombstone"
 )
 
-// addable has all aggregates that add up.
+// addable are all that add up.
 const addable = `select: { n: count(), nv: count(this.metrics.v), total: sum(this.metrics.v), low: min(this.metrics.v),
       high: max(this.metrics.v), devices: sketch(this.device_id) }
 `
 
-// acrossSums has rules across devices.
+// acrossSums are rules of all devices.
 const acrossSums = `
 rules:
   - name: minutes
@@ -32,14 +32,13 @@ rules:
     key: [this.metrics.w]
     ` + addable
 
-// summedUp returns a bench in which rules across devices have counted a log with events far out of
-// order, and the log as a raw store.
+// summedUp is a place in which rules of all devices counted a log far out of order.
 func summedUp(t *testing.T, seed uint64) (*bench, *storedLog) {
 	b := newBench(t, "rules: []")
 	v := b.versions()
 	v.activate(t, v.put(t, acrossSums).Number)
 	log := records(rand.New(rand.NewPCG(seed, 3)), 100)
-	for p := range 2 { // a much later event closes all windows
+	for p := range 2 { // time passes
 		late := strings.NewReplacer("pump-1", "pump-9", "4000", []string{"4000", "4001"}[p]).Replace(at(9_000_000*s, 1))
 		log = append(log, message(p, 100, late))
 	}
@@ -47,9 +46,9 @@ func summedUp(t *testing.T, seed uint64) (*bench, *storedLog) {
 	return b, stored(t, log)
 }
 
-// Parts of sums of all devices have the values that the stored events yield. If they count more events
-// than are stored, that is explained by erasures, and is a difference without them.
-func TestRecompute_PartsOfAllDevicesAgreeWithEvents(t *testing.T) {
+// Parts of sums of all devices are what the events of all come to. What they count
+// beyond what is stored is explained where it was erased, and named where it was not.
+func TestRecompute_PartsOfAllDevicesAreWhatEventsComeTo(t *testing.T) {
 	b, l := summedUp(t, 5)
 	whole := b.recomputed(l)
 	if len(whole.Differing) > 0 || whole.Right < 50 || whole.Erased > 0 || whole.Skipped[SkippedLate] > whole.Right/4 {
@@ -67,12 +66,12 @@ func TestRecompute_PartsOfAllDevicesAgreeWithEvents(t *testing.T) {
 	after := b.recomputed(l)
 	if len(after.Differing) > 0 || after.Erased < 5 || after.ErasedEvents < int64(after.Erased) ||
 		after.Right+after.Erased+after.Skipped[SkippedLate] != whole.Right+whole.Skipped[SkippedLate] {
-		t.Errorf("after the erasure of a device: %+v, before it %+v", after, whole)
+		t.Errorf("a device was erased: %+v, before %+v", after, whole)
 	}
 	erased := l.erased
 	l.erased = nil
 	if got := b.recomputed(l); got.Erased > 0 || len(got.Differing) < after.Erased {
-		t.Errorf("its events are missing, and were not erased: %+v", got)
+		t.Errorf("its events are gone, and nobody erased them: %+v", got)
 	}
 	l.erased = erased
 	db := b.versions().db
@@ -92,12 +91,11 @@ func TestRecompute_PartsOfAllDevicesAgreeWithEvents(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := b.recomputed(l); got.Skipped[SkippedMany] < 50 || got.Right > 0 {
-		t.Errorf("parts that count more events than may be read: %+v", got)
+		t.Errorf("of more events than are read: %+v", got)
 	}
 }
 
-// A probe, to which many events are added, answers of each event what a summing with that event alone
-// answers.
+// A probe tells of each event what one that takes in it alone tells.
 func TestRecompute_AProbeTellsKeysApart(t *testing.T) {
 	b, l := summedUp(t, 5)
 	db, s := b.versions().db, Sample{Stored: func(string, int32) int64 { return 1 << 40 }}
@@ -128,28 +126,28 @@ func TestRecompute_AProbeTellsKeysApart(t *testing.T) {
 			return
 		}
 	}
-	t.Errorf("too few events were compared: %v", is)
+	t.Errorf("too few to tell: %v", is)
 }
 
-// The number of rows that are read for parts of sums is bounded, rows of other partitions included.
+// What is read for parts of sums is bounded, with what is of other partitions.
 func TestRecompute_PartsAreReadUpToABound(t *testing.T) {
 	b, l := summedUp(t, 5)
 	whole, left := b.recomputed(l), new(atomic.Int64)
 	left.Store(1 << 40)
 	b.recomputedOf(l, left)
 	read := 1<<40 - left.Load()
-	for _, e := range l.log { // rows of a partition that no rule has read
+	for _, e := range l.log { // of a partition of which no rule knows
 		e.First.Partition = 7
 		l.log = append(l.log, e, e, e)
 	}
 	left.Store(2 * read)
 	if got := b.recomputedOf(l, left); got.Skipped[SkippedMany] < 5 || got.Right < 5 || len(got.Differing) > 0 ||
 		got.Right+got.Skipped[SkippedMany] < whole.Right {
-		t.Errorf("if %d of %d rows may be read: %+v, without a bound %+v", 2*read, 4*read, got, whole)
+		t.Errorf("where %d rows of %d may be read: %+v, before %+v", 2*read, 4*read, got, whole)
 	}
 }
 
-// has tells whether an emitted value can be that of the stored events and two erased ones.
+// A value can be that of events which are in part stored no more, or it cannot.
 func TestRecompute_ValuesOfErasedEvents(t *testing.T) {
 	sketch := func(values ...string) string {
 		var d distinct
@@ -172,60 +170,84 @@ func TestRecompute_ValuesOfErasedEvents(t *testing.T) {
 		{"min", 1.0, 2.0, true}, {"min", 2.0, 1.0, false}, {"min", nil, nil, true}, {"min", nil, 1.0, false},
 		{"max", 2.0, 1.0, true}, {"max", 1.0, 2.0, false}, {"max", 1.0, nil, true},
 		{"sketch", sketch("a", "b"), sketch("a"), true}, {"sketch", sketch("a"), sketch("a", "b"), false},
-		{"sketch", sketch("a"), "", true}, {"sketch", "", sketch("a"), false}, {"sketch", sketch(many...), sketch("x"), true},
-		{"sketch", sketch(many...), sketch(many[:300]...), true}, {"sketch", sketch(many[:300]...), sketch(many...), false},
+		{"sketch", sketch("a"), "", true}, {"sketch", "", sketch("a"), false},
+		{"sketch", sketch("a", "b", "c", "d"), sketch("a"), false}, {"sketch", sketch(many...), sketch("x"), false},
+		{"sketch", sketch(many...), sketch(many[:398]...), true},
+		{"sketch", sketch(many[:257]...), sketch(many[:256]...), true},
+		{"sketch", sketch(many[:256]...), sketch(many[:257]...), false},
+		{"sketch", sketch(many...), sketch(many[:300]...), false}, {"sketch", sketch(many[:300]...), sketch(many...), false},
 		{"sketch", "no sketch", sketch("a"), false}, {"avg", 1.0, 1.0, false},
 	} {
-		if v := (&value{kind: c.kind}); v.has(c.told, c.now, 2) != c.can {
-			t.Errorf("%s: emitted %.40v, stored events yield %.40v: want %t", c.kind, c.told, c.now, c.can)
+		if v := (&value{kind: c.kind}); v.has(c.told, c.now, 2, 0) != c.can {
+			t.Errorf("%s: %.40v of which %.40v is stored", c.kind, c.told, c.now)
 		}
 	}
 }
 
-// Trace returns no events for a part of a sum of all devices, whose lineage would have all of them.
-func TestTrace_PartsOfAllDevicesHaveNoLineage(t *testing.T) {
+// A part of a sum of all devices is led to no events: its lineage would be of all.
+func TestTrace_PartsOfAllDevicesLeadNowhere(t *testing.T) {
 	b, l := summedUp(t, 5)
 	for _, raw := range b.results() {
 		told := parseTold(t, []byte(raw))
 		_, err := Trace(t.Context(), b.versions().db, Traced{Fleet: "plant-1", Rule: told.Rule, ID: told.ID}, l)
 		if !errors.Is(err, ErrNoLineage) {
-			t.Fatalf("%s has a lineage, or another error: %v", told.ID, err)
+			t.Fatalf("%s leads somewhere: %v", told.ID, err)
 		}
 		break
 	}
 }
 
-// Sketches of a window that was open during an erasure in its fleet are not compared: a device that
-// comes again is stored, and may be missing from the sketch.
-func TestAcross_SketchesOfAnErasureInTheirWindowAreNotJudged(t *testing.T) {
+// Tombstones from since a window began explain as many registers or hashes of its sketches, and nothing else.
+func TestAcross_WhatSketchesForgotIsExplained(t *testing.T) {
 	set, err := Parse([]byte(acrossSums))
 	if err != nil {
 		t.Fatal(err)
 	}
 	db := newBench(t, "rules: []").operator().db
 	start := time.UnixMicro(600_000_000).UTC()
-	told := &telling{Fleet: "f", Start: start, End: start.Add(time.Minute)}
+	r := rand.New(rand.NewPCG(3, 3))
+	few, many := setOf(r, 100), setOf(r, 1000)
+	forgot := func(d *distinct, names int) string {
+		d = d.clone()
+		for i := range names {
+			if d.regs == nil {
+				d.forget(d.few[0])
+				continue
+			}
+			d.regs[i*9] ^= 1 // higher or lower
+		}
+		return string(d.appendText(nil))
+	}
 	for _, c := range []struct {
 		fleet string
 		after time.Duration
+		of    *distinct
+		names int
 		want  string
 	}{
-		{"f", -time.Second, "[count devices]"}, // before the window
-		{"f", 95 * time.Second, "[count devices]"},
-		{"other", 30 * time.Second, "[count devices]"},
-		{"f", 80 * time.Second, "[count]"}, // within the allowed lateness and the delay
-		{"f", 0, "[count]"},
+		{"f", 0, few, 1, "[count]"}, {"f", 0, few, 2, "[count]"}, {"f", 0, few, 3, "[count devices]"},
+		{"f", 0, many, 1, "[count]"}, {"f", 0, many, 2, "[count]"}, {"f", 0, many, 3, "[count devices]"},
+		{"f", time.Hour, many, 2, "[count]"}, // it was told before
+		{"f", -time.Microsecond, many, 1, "[count devices]"}, {"other", 0, few, 1, "[count devices]"},
 	} {
 		if _, err := db.ExecContext(t.Context(), `DELETE FROM erased`); err != nil {
 			t.Fatal(err)
 		}
-		if err := tombstone.Bury(t.Context(), db, tombstone.Of(c.fleet, "d", start.Add(c.after))); err != nil {
-			t.Fatal(err)
+		for _, stone := range []tombstone.Stone{tombstone.Of(c.fleet, "d", start.Add(c.after)),
+			tombstone.OfName(c.fleet, "d", start.Add(c.after)), tombstone.Of(c.fleet, "", start.Add(c.after)),
+			tombstone.Of(c.fleet, "e", start.Add(-time.Hour))} {
+			if err := tombstone.Bury(t.Context(), db, stone); err != nil {
+				t.Fatal(err)
+			}
 		}
-		o := &origin{operator: newOperator(set.Rules[0], set.Version), delay: 5_000_000}
+		o := &origin{operator: newOperator(set.Rules[0], set.Version)}
+		told := &telling{Fleet: "f", Start: start, End: start.Add(time.Minute), Values: map[string]any{
+			"devices": forgot(c.of, c.names)}}
+		now := &telling{Values: map[string]any{"devices": string(c.of.appendText(nil))}}
 		got := checked{what: []string{"count", "devices"}}
-		if err := o.unlist(t.Context(), db, told, &got); err != nil || fmt.Sprint(got.what) != c.want {
-			t.Errorf("erased %s after the start: %v differ, expected %s (%v)", c.after, got.what, c.want, err)
+		if err := o.explain(t.Context(), db, told, now, &got); err != nil || fmt.Sprint(got.what) != c.want {
+			t.Errorf("%s, erased %s after the start, %d forgotten: %v differ, expected %s (%v)", c.fleet, c.after, c.names,
+				got.what, c.want, err)
 		}
 	}
 }

@@ -33,7 +33,7 @@ type origin struct {
 	last   int64  // the last offset that the result counts
 	begins int64  // of a match: the offset of its first event in the order of the match
 
-	unlisted bool // an erasure may have changed the sketches of the result
+	forgot int64 // how many names the sketches of the result may have forgotten
 }
 
 // applied is an event as it is given to the rule again.

@@ -15,7 +15,8 @@ import "weir/internal/platform/sqldb"
 //     partition's version at that commit: journal.go.
 //   - rule_result: the results. The highest revision of an id is the valid one. `sent` is 1 when rule_results has
 //     handed it on. In one partition recorded_at never goes back, except from the time of a clock that was far ahead:
-//     revisions are handed on in its order. `summed` is 1 when rule_furthest counts it.
+//     revisions are handed on in its order. `summed` is 1 when rule_furthest counts it. The `device_id` of sums of all
+//     devices is "".
 //   - rule_furthest: sums of the results of funnels, by partition and by the hour in which their windows end. `steps`
 //     is encoded as in furthest.go. `since` and `told_at` are the recorded_at of the first and the newest result,
 //     `thinned` is 1 when retention has deleted some of them. A row that is `due` is computed again from the results
@@ -98,6 +99,9 @@ CREATE INDEX rule_furthest_due ON rule_furthest (fleet, hour) WHERE due = 1;
 	const checkpoints = `
 ALTER TABLE rule_state ADD COLUMN seq BIGINT NOT NULL DEFAULT 0;
 `
+	const sumsOfAll = `
+CREATE INDEX rule_result_of_all ON rule_result (fleet, id, revision) WHERE device_id = '';
+`
 	return []sqldb.Migration{{
 		SQLite:   positions + results + state + "BLOB" + rest + " WITHOUT ROWID;",
 		Postgres: positions + results + state + "BYTEA" + rest + ";",
@@ -106,5 +110,5 @@ ALTER TABLE rule_state ADD COLUMN seq BIGINT NOT NULL DEFAULT 0;
 			SQLite:   journal + "BLOB NOT NULL, PRIMARY KEY (topic, part, seq));",
 			Postgres: journal + "BYTEA NOT NULL, PRIMARY KEY (topic, part, seq));",
 		}, {SQLite: sources, Postgres: sources}, {SQLite: summed + "BLOB" + sums, Postgres: summed + "BYTEA" + sums},
-		{SQLite: checkpoints, Postgres: checkpoints}}
+		{SQLite: checkpoints, Postgres: checkpoints}, {SQLite: sumsOfAll, Postgres: sumsOfAll}}
 }

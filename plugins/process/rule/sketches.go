@@ -3,9 +3,8 @@ package rule
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"fmt"
-	"regexp"
+	"maps"
 	"slices"
 	"time"
 
@@ -17,19 +16,21 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// Sums of all devices can contain sketches of distinct values. Up to 256 values are kept as a list of their hashes.
-// Someone who has a value and the store can check whether its hash is there, so an erasure removes the hash, from
-// stored results and from open windows. More values are kept as a HyperLogLog: for each of 4,096 parts of the hashes,
-// only the largest number of leading zeroes. Many values have the same number, and none can be removed.
+// Sums of all devices have no device, and stay when one is erased. Two things in them can be somebody: the values of a
+// sketch, and the key. An erasure forgets the name in all sketches (forget.go), and deletes the sums whose key is the
+// name (sums_keys.go). Counts, sums, least and greatest values stay as they were told: they name nobody.
+//
+// It reaches the windows that began by the moment of the erasure (t.Until), in what was told and in what is open. Who
+// comes later under the same name is new. A set does not tell earlier events from later ones, nor does a sum: what came
+// again into such a window before this runs goes, too.
 
-// countSketches is the name under which an erasure counts the results from which it removed a hash.
+// countSketches is the name under which an erasure counts the results whose sketches it changed.
 const countSketches = "rule_sketches"
 
-// SketchLifecycle returns the store of hash lists in sums of all devices. Erasing a device or a person removes their
-// hashes.
+// SketchLifecycle returns the store of what names somebody in sums of all devices.
 func SketchLifecycle() lifecycle.Kind {
-	return lifecycle.Rows{Name: "rule_sketches", People: true, Prepare: migrate, Count: countListed,
-		Erase: eraseListed, Remains: remains}.Kind()
+	return lifecycle.Rows{Name: "rule_sketches", People: true, Prepare: migrate, CountWho: countNaming, Erase: eraseSums,
+		Remains: remains}.Kind()
 }
 
 // remains says, for the report of an erasure, what sums of all devices still contain. It is "" when there are none.
@@ -46,243 +47,95 @@ func remains(ctx context.Context, db *sqldb.DB, fleet string) (string, error) {
 		return "", nil
 	}
 	return fmt.Sprintf("%d results of rules across devices, of windows that end from %s on, keep what was sent in their "+
-		"numbers. They hold no id: the names' hashes were taken out of sketches of up to %d values; a sketch of more has no "+
-		"hashes, but how many zeroes the luckiest of many began with. Retention deletes them with other results",
-		n, time.UnixMicro(first).UTC().Format(time.RFC3339), exactDistinct), nil
-}
-
-// hashText returns the hash of a name as it is written in results.
-func hashText(name string) string {
-	return fmt.Sprintf("%016x", hashOf(name))
+		"numbers. They hold no id: those whose key is one (user.id, user.anonymous_id, user.person, user_id, anonymous_id, "+
+		"device_id) were deleted, the names' hashes were taken out of sketches of up to %d values, and what a name can have "+
+		"left in a sketch of more was overwritten with what another left, whether the name was in it or not. Retention "+
+		"deletes them with other results", n, time.UnixMicro(first).UTC().Format(time.RFC3339), exactDistinct), nil
 }
 
 // hashOf returns the hash that a sketch has for a string value.
 func hashOf(name string) uint64 { return xxhash.Sum64(rawjson.AppendString(nil, name)) }
 
-// ofListed selects the sums of all devices of a fleet ($1) that contain the text of a hash ($2).
-const ofListed = ` FROM rule_result WHERE fleet = $1 AND device_id = '' AND result LIKE '%' || CAST($2 AS TEXT) || '%'`
+// forgetting is how an erasure goes through the sums of all devices of a fleet.
+type forgetting struct {
+	tombstone.Target
+	db     *sqldb.DB
+	hash   uint64
+	quoted []byte // the name as a JSON string
+	places []place
+	after  resultKey // the last result that was looked at
+	text   []byte    // the one at hand, to reuse
+}
 
-// listedMost bounds the results that one transaction reads.
-const listedMost = 500
+func newForgetting(db *sqldb.DB, t tombstone.Target) *forgetting {
+	return &forgetting{Target: t, db: db, hash: hashOf(t.Device), quoted: rawjson.AppendString(nil, t.Device)}
+}
 
-func countListed(ctx context.Context, db *sqldb.DB, fleet, name string) (map[string]int64, error) {
-	if name == "" {
+// countNaming counts the results that an erasure would change or delete. A sketch of many values counts whether or not
+// the name is in it: that nobody can tell.
+func countNaming(ctx context.Context, db *sqldb.DB, fleet string, who tombstone.Who) (map[string]int64, error) {
+	if who.Device == "" {
 		return nil, nil // they go with the fleet
 	}
 	if err := migrate(ctx, db); err != nil {
 		return nil, err
 	}
-	n := int64(0)
-	if err := sqldb.Each(ctx, db, func(row sqldb.Row) error {
-		raw, err := sqldb.Value[sql.RawBytes](row)
-		if _, had := withoutHash(raw, hashText(name)); had {
-			n++
+	f := newForgetting(db, tombstone.Target{Fleet: fleet, Device: who.Device, Name: who.Name,
+		Until: time.Now().UnixMicro()})
+	counts := map[string]int64{}
+	for more := true; more; {
+		var some []changeTo
+		var err error
+		if some, more, err = f.look(ctx); err != nil {
+			return nil, fmt.Errorf("looking for a name in sums of all devices: %w", err)
 		}
-		return err
-	}, `SELECT result`+ofListed, fleet, hashText(name)); err != nil {
-		return nil, fmt.Errorf("looking for a name in sketches: %w", err)
+		for _, one := range some {
+			counts[one.what()]++
+		}
 	}
-	return map[string]int64{countSketches: n}, nil
+	return counts, nil
 }
 
-// eraseListed removes the hash of a device or person from the lists of windows that began by the moment of the
-// erasure (t.Until). A list does not tell earlier events from later ones: a hash that came again into such a window
-// before this runs is removed too.
-func eraseListed(ctx context.Context, db *sqldb.DB, t tombstone.Target) error {
+// eraseSums makes the sums of all devices forget a device or a name. When it returns nil, that is durable; after a
+// crash it can be called again.
+func eraseSums(ctx context.Context, db *sqldb.DB, t tombstone.Target) error {
 	if t.Device == "" {
-		return nil
+		return nil // they went with the fleet
 	}
-	if err := migrate(ctx, db); err != nil {
-		return err
-	}
-	err := tombstone.Update(ctx, db, func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, `UPDATE rule_position SET version = version + 1`); err != nil {
-			return err
-		}
-		return eraseOpen(ctx, tx, db.Dialect, t)
-	})
-	for after := (resultKey{}); err == nil; {
-		var n int
-		err = tombstone.Update(ctx, db, func(tx *sql.Tx) (err error) {
-			n, err = eraseTold(ctx, tx, t, &after)
-			return err
-		})
-		if n < listedMost {
-			break
-		}
+	f := newForgetting(db, t)
+	err := f.begin(ctx)
+	for more := true; err == nil && more; {
+		more, err = f.step(ctx)
 	}
 	if err != nil {
-		return fmt.Errorf("taking a name out of sketches: %w", err)
+		return fmt.Errorf("taking a name out of sums of all devices: %w", err)
 	}
 	return nil
 }
 
-// eraseTold removes a hash from stored results, in the order of their keys: from up to listedMost after *after, which
-// it advances. It returns how many it read.
-func eraseTold(ctx context.Context, tx *sql.Tx, t tombstone.Target, after *resultKey) (read int, err error) {
-	type changed struct {
-		resultKey
-		text string
-	}
-	var all []changed
-	hash := hashText(t.Device)
-	if err := sqldb.Each(ctx, tx, func(row sqldb.Row) error {
-		var raw sql.RawBytes
-		if err := row.Scan(&after.id, &after.revision, &raw); err != nil {
-			return err
-		}
-		read++
-		var of struct {
-			Start time.Time `json:"window_start"`
-		}
-		if err := json.Unmarshal(raw, &of); err != nil {
-			return err
-		}
-		if rest, had := withoutHash(raw, hash); had && of.Start.UnixMicro() <= t.Until {
-			all = append(all, changed{*after, string(rest)})
-		}
-		return nil
-	}, fmt.Sprintf(`SELECT id, revision, result%s AND (id > $3 OR id = $3 AND revision > $4) ORDER BY id, revision LIMIT %d`,
-		ofListed, listedMost), t.Fleet, hash, after.id, after.revision); err != nil {
-		return read, err
-	}
-	for _, c := range all {
-		if _, err := tx.ExecContext(ctx, `UPDATE rule_result SET result = $3 WHERE id = $1 AND revision = $2`, c.id, c.revision,
-			c.text); err != nil {
-			return read, err
-		}
-	}
-	return read, tombstone.Add(ctx, tx, t.Job, countSketches, int64(len(all)))
-}
-
-// lists matches the lists of hashes in a result.
-var lists = regexp.MustCompile(`"h(?:[0-9a-f]{16})+"`)
-
-// withoutHash returns a result with a hash removed from its lists, and whether any had it.
-func withoutHash(raw []byte, hash string) (rest []byte, had bool) {
-	rest = lists.ReplaceAllFunc(raw, func(list []byte) []byte {
-		kept := append(make([]byte, 0, len(list)), `"h`...)
-		for at := 2; at+16 < len(list); at += 16 {
-			if one := list[at : at+16]; string(one) == hash {
-				had = true
-			} else {
-				kept = append(kept, one...)
-			}
-		}
-		return append(kept, '"')
-	})
-	return rest, had
-}
-
-// eraseOpen removes a hash from the state of open windows. Journals of partitions with such rules are written as rows
-// first, because the hash cannot be removed from journal entries.
-func eraseOpen(ctx context.Context, tx *sql.Tx, dialect sqldb.Dialect, t tombstone.Target) error {
-	places, err := positions(ctx, tx)
-	if err != nil {
+// begin finds the partitions. One that comes later has nothing from before the tombstone.
+func (f *forgetting) begin(ctx context.Context) error {
+	if err := migrate(ctx, f.db); err != nil {
 		return err
 	}
-	for at, pos := range places {
-		rules, err := sketchesOf(ctx, tx, pos)
-		if err != nil {
-			return err
-		}
-		if len(rules) == 0 {
-			continue
-		}
-		j, err := readJournal(ctx, tx, at)
-		if err == nil && !j.empty() {
-			err = fold(ctx, tx, dialect, nil, at, pos, j)
-		}
-		if err == nil {
-			err = eraseStates(ctx, tx, at, rules, t)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	versions, err := versionsOf(ctx, f.db)
+	f.places = slices.SortedFunc(maps.Keys(versions), place.compare)
+	return err
 }
 
-// sketchesOf returns, by epoch, the rules across devices that keep hashes, of the rules that a partition uses and of
-// those that drain there.
-func sketchesOf(ctx context.Context, tx *sql.Tx, pos *position) (map[string]*Rule, error) {
-	version, canary, _ := named(pos.rules)
-	versions := []string{version, canary}
-	for _, d := range pos.tally.Drains {
-		versions = append(versions, d.Version)
+// step runs the next transaction; more tells whether another is left. What is open comes first, a partition in each
+// transaction, whose batches wait meanwhile: what is told afterwards has forgotten already. Then comes what was told,
+// up to listedMost results in each, and no batch waits for that.
+func (f *forgetting) step(ctx context.Context) (more bool, err error) {
+	if len(f.places) > 0 {
+		at := f.places[0]
+		err := tombstone.Update(ctx, f.db, func(tx *sql.Tx) error { return f.open(ctx, tx, at) })
+		f.places = f.places[1:]
+		return true, err
 	}
-	found := map[string]*Rule{}
-	slices.Sort(versions)
-	for _, version := range slices.Compact(versions) {
-		if version == "" {
-			continue
-		}
-		set, err := versionNamed(ctx, tx, version)
-		if err != nil {
-			return nil, err
-		}
-		if set == nil {
-			continue
-		}
-		for _, r := range set.Rules {
-			if r.across && slices.ContainsFunc(r.cols, func(c *column) bool { return c.needs&needDistinct != 0 }) {
-				found[r.Epoch] = r
-			}
-		}
+	some, more, err := f.look(ctx)
+	if err != nil || len(some) == 0 {
+		return more, err
 	}
-	return found, nil
-}
-
-// eraseStates removes a hash from the rows of keys without a device.
-func eraseStates(ctx context.Context, tx *sql.Tx, at place, rules map[string]*Rule, t tombstone.Target) error {
-	type row struct {
-		epoch, key string
-		state      []byte
-	}
-	var changed []row
-	hash := hashOf(t.Device)
-	if err := sqldb.Each(ctx, tx, func(from sqldb.Row) error {
-		var r row
-		err := from.Scan(&r.epoch, &r.key, &r.state)
-		if err != nil || rules[r.epoch] == nil || len(r.state) == 0 {
-			return err
-		}
-		k, err := decodeKey(t.Fleet+"\x00"+r.key, r.state, rules[r.epoch])
-		if err != nil {
-			return err
-		}
-		if k.forget(hash, t.Until) {
-			r.state = k.append(nil)
-			changed = append(changed, r)
-		}
-		return nil
-	}, `SELECT epoch, key, state FROM rule_state WHERE topic = $1 AND part = $2 AND fleet = $3 AND device_id = ''`, at.topic,
-		at.number, t.Fleet); err != nil {
-		return err
-	}
-	for _, r := range changed {
-		if _, err := tx.ExecContext(ctx, `UPDATE rule_state SET state = $6 WHERE topic = $1 AND part = $2 AND fleet = $3
-			AND epoch = $4 AND key = $5`, at.topic, at.number, t.Fleet, r.epoch, r.key, r.state); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// forget removes a hash from the lists of panes that begin at a time or before. It reports whether any had it.
-func (k *keyState) forget(hash uint64, until int64) (had bool) {
-	for i := range k.panes {
-		p := &k.panes[i]
-		for j := range p.cells {
-			m := p.cells[j].more
-			if m == nil || p.start > until {
-				continue
-			}
-			if at, is := slices.BinarySearch(m.distinct.few, hash); is {
-				m.distinct.few = slices.Delete(m.distinct.few, at, at+1)
-				had = true
-			}
-		}
-	}
-	return had
+	return more, tombstone.Update(ctx, f.db, func(tx *sql.Tx) error { return f.told(ctx, tx, some) })
 }

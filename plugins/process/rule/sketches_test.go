@@ -70,7 +70,7 @@ func TestSketches_ANameLeavesTheLists(t *testing.T) {
 			b.Fatalf("%d and %d people, in %d results and %d", hourly, daily, listed, open)
 		}
 		before := b.results()
-		counted, err := countListed(ctx, db, "plant-1", `user "3"`)
+		counted, err := countNaming(ctx, db, "plant-1", tombstone.Who{Device: `user "3"`, Name: true})
 		if err != nil || counted[countSketches] != int64(listed-1) { // the last hour is open
 			b.Fatalf("%v of %d: %v", counted, listed, err)
 		}
@@ -78,7 +78,7 @@ func TestSketches_ANameLeavesTheLists(t *testing.T) {
 		other := target
 		other.Device, other.Job = "user", "other" // part of a name is none
 		for _, t := range []tombstone.Target{other, target, target} {
-			if err := eraseListed(ctx, db, t); err != nil {
+			if err := eraseSums(ctx, db, t); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -139,26 +139,36 @@ func TestSketches_AListLosesOneHash(t *testing.T) {
 	for _, name := range names {
 		set.addHash(hashOf(name))
 	}
-	raw := fmt.Sprintf(`{"key":{"k":"h%s"},"values":{"w":"%s","e":"","x":"h12"}}`, hashText("d"), set.appendText(nil))
+	becomes := func(raw, name string) (string, bool) {
+		t.Helper()
+		one, is, err := newForgetting(nil, tombstone.Target{Device: name}).of(resultKey{}, []byte(raw))
+		if err != nil || one.gone {
+			t.Fatal(one, err)
+		}
+		return one.text, is
+	}
+	raw := fmt.Sprintf(`{"key":{"k":"h%[1]s","l":"h%[2]s"},"values":{"w":"%[3]s","n":3,"e":"","x":"h12"},"also":{"values":"h%[2]s"}}`,
+		hashText("d"), hashText("a"), set.appendText(nil))
 	for _, name := range names {
-		rest, had := withoutHash([]byte(raw), hashText(name))
+		rest, is := becomes(raw, name)
 		var left distinct
 		for _, other := range slices.DeleteFunc(slices.Clone(names), func(n string) bool { return n == name }) {
 			left.addHash(hashOf(other))
 		}
 		want := strings.Replace(raw, string(set.appendText(nil)), string(left.appendText(nil)), 1)
-		if !had || string(rest) != want {
+		if !is || rest != want {
 			t.Errorf("%s, want %s", rest, want)
 		}
 	}
-	if rest, had := withoutHash([]byte(raw), hashText("e")); had || string(rest) != raw {
-		t.Errorf("of a name that is not there: %s", rest)
+	for _, name := range []string{"d", "e"} {
+		if rest, is := becomes(raw, name); is {
+			t.Errorf("of a name that is not there: %s", rest)
+		}
 	}
-	set = distinct{}
-	set.addHash(hashOf("a"))
-	rest, had := withoutHash([]byte(`"`+string(set.appendText(nil))+`"`), hashText("a"))
-	var none Uniques
-	if err := none.Add(strings.Trim(string(rest), `"`)); err != nil || !had || none.Count() != 0 {
-		t.Errorf("%s: %v", rest, err)
+	if rest, is := becomes(fmt.Sprintf(`{"values":{"w":"h%s"}}`, hashText("a")), "a"); !is || rest != `{"values":{"w":"h"}}` {
+		t.Errorf("of the only one: %s", rest)
 	}
 }
+
+// hashText returns the hash of a name as it is written in results.
+func hashText(name string) string { return fmt.Sprintf("%016x", hashOf(name)) }
