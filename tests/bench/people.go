@@ -32,7 +32,7 @@ const (
 )
 
 // peopleSettings give weir time and memory to do more at once: docs/user-events.md, "A million events a minute".
-var peopleSettings = []string{"GOMEMLIMIT=12GiB", "WEIR_USER_GATHER=20ms", "WEIR_LOG_LINGER=20ms", "WEIR_RULES_WAIT=100ms"}
+var peopleSettings = []string{"GOMEMLIMIT=16GiB", "WEIR_USER_GATHER=20ms", "WEIR_LOG_LINGER=20ms", "WEIR_RULES_WAIT=100ms"}
 
 // people measures a million user events a minute through all streams that are shipped for them, and how soon queries
 // and alerts reflect an event.
