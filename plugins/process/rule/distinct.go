@@ -68,25 +68,51 @@ func (d *distinct) merge(o *distinct) {
 	}
 }
 
-// count estimates as in "HyperLogLog: the analysis of a near-optimal cardinality estimation algorithm" (Flajolet et
-// al., 2007), with linear counting for small numbers. Hashes have 64 bits, so that large numbers need no correction.
+// count estimates the number of values as in "New cardinality estimation algorithms for HyperLogLog sketches" (Ertl,
+// 2017), from how many registers have each value. It has no range in which it is worse than its standard error: the
+// usual estimator is off by twice as much where its correction for few values ends, at 10,000 of them.
 func (d *distinct) count() int64 {
 	if d.regs == nil {
 		return int64(len(d.few))
 	}
 	const m = float64(registers)
-	sum, empty := 0.0, 0
+	const most = 64 - precision // the highest rank but one, which says that all bits were zero
+	var have [most + 2]float64
 	for _, r := range d.regs {
-		sum += math.Ldexp(1, -int(r))
-		if r == 0 {
-			empty++
-		}
+		have[r]++
 	}
-	estimate := 0.7213 / (1 + 1.079/m) * m * m / sum
-	if estimate <= 2.5*m && empty > 0 {
-		estimate = m * math.Log(m/float64(empty))
+	z := m * missed(1-have[most+1]/m)
+	for rank := most; rank > 0; rank-- {
+		z = (z + have[rank]) / 2
 	}
-	return int64(math.Round(estimate))
+	return int64(math.Round(m * m / (2 * math.Ln2 * (z + m*empty(have[0]/m)))))
+}
+
+// empty is what the part of the registers that are empty adds: the sum of x^(2^k) * 2^(k-1) for all k, plus x. It is
+// infinite if all are.
+func empty(x float64) float64 {
+	if x == 1 {
+		return math.Inf(1)
+	}
+	sum, before := x, -1.0
+	for y := 1.0; sum != before; y += y {
+		x *= x
+		before, sum = sum, sum+x*y
+	}
+	return sum
+}
+
+// missed is what the part x of the registers that are not at the end of their range adds.
+func missed(x float64) float64 {
+	if x == 0 || x == 1 {
+		return 0
+	}
+	sum, before := 1-x, -1.0
+	for y := 0.5; sum != before; y /= 2 {
+		x = math.Sqrt(x)
+		before, sum = sum, sum-(1-x)*(1-x)*y
+	}
+	return sum / 3
 }
 
 // A sketch as text is 'h' and the hashes of the values in hexadecimal or, of a HyperLogLog, 'r' and a character for
