@@ -170,17 +170,23 @@ const footerReaders = 16
 
 // Footers reads the footers of objects, in parallel and in any order. If an object has been
 // deleted meanwhile, it reads instead the other objects in its folder, because compaction may have
-// put the rows into one of them. After relists such rounds it ignores deleted objects. each is
-// called by one goroutine at a time.
+// put the rows into one of them. If that happens in each of relists more rounds, it fails: what it
+// has read is no whole answer. each is called by one goroutine at a time.
 func (s *Store) Footers(ctx context.Context, objects []Object, each func(Footer) error) error {
-	given := make(map[string]bool, len(objects))
-	for try := 0; len(objects) > 0; try++ {
-		for _, o := range objects {
-			given[o.Key] = true
-		}
+	read := make(map[string]bool, len(objects))
+	for try := 0; ; try++ {
 		gone, err := s.footers(ctx, objects, each)
-		if err != nil || try == relists {
+		if err != nil || len(gone) == 0 {
 			return err
+		}
+		if try == relists {
+			return s.unread(gone)
+		}
+		for _, o := range objects {
+			read[o.Key] = true
+		}
+		for _, o := range gone {
+			delete(read, o.Key) // if it is still listed, it is not deleted, and must be read
 		}
 		objects = nil
 		folders := map[string]bool{}
@@ -194,13 +200,19 @@ func (s *Store) Footers(ctx context.Context, objects []Object, each func(Footer)
 				return err
 			}
 			for _, o := range there {
-				if !given[o.Key] {
+				if !read[o.Key] {
 					objects = append(objects, o)
 				}
 			}
 		}
 	}
-	return nil
+}
+
+// unread returns the error about objects that were listed and then not found, however often they
+// were listed again.
+func (s *Store) unread(gone []Object) error {
+	return fmt.Errorf("reading the footers of %d objects of %s, such as %s: listed %d times, but what was listed was not "+
+		"all there: %w", len(gone), s.name, gone[0].Key, relists+1, ErrNotFound)
 }
 
 // relists is how often objects are listed again because some of them were deleted meanwhile.
@@ -246,7 +258,8 @@ func (s *Store) MoreCoverage(ctx context.Context, since time.Time, read map[stri
 
 // eachFooter reads the footers of the listed objects that are not in read yet, and adds them to
 // read. If an object was deleted meanwhile, its rows are in an object that was not in the list, so
-// it lists again. After relists such rounds it ignores deleted objects.
+// it lists again. If that happens in each of relists more rounds, it fails: what it has read is no
+// whole answer.
 func (s *Store) eachFooter(ctx context.Context, list func(context.Context) ([]Object, error), read map[string]time.Time,
 	each func(Footer) error) error {
 	for try := 0; ; try++ {
@@ -259,8 +272,11 @@ func (s *Store) eachFooter(ctx context.Context, list func(context.Context) ([]Ob
 			read[f.Key] = f.Written
 			return each(f)
 		})
-		if err != nil || len(gone) == 0 || try == relists {
+		if err != nil || len(gone) == 0 {
 			return err
+		}
+		if try == relists {
+			return s.unread(gone)
 		}
 	}
 }
