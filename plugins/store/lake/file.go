@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"sort"
 	"strings"
+	"sync"
 	"syscall"
 
 	"weir/internal/platform/storeurl"
@@ -35,7 +36,7 @@ func openFile(rawURL string) (*fileStore, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := makeDirs(f.temp); err != nil {
+	if err := makeFolder(f.root, f.temp); err != nil {
 		return nil, err
 	}
 	return f, f.sweep()
@@ -130,7 +131,7 @@ func (f *fileStore) place(ctx context.Context, key string, write func(io.Writer)
 		return err
 	}
 	target := f.path(key)
-	if err = makeDirs(filepath.Dir(target)); err != nil {
+	if err = makeFolder(filepath.Dir(f.temp), filepath.Dir(target)); err != nil {
 		return err
 	}
 	if err = bring(temp, target); err != nil {
@@ -162,7 +163,41 @@ func (f *fileStore) temporary() (*os.File, error) {
 	}
 }
 
-// makeDirs creates dir and its missing parents, and syncs the parent of each.
+// named has the folders whose names are durable, and which folder each was then. It is of the
+// process, because stores are opened again and again.
+var named sync.Map // from path to birth
+
+// makeFolder creates a folder of the store in top, and what is missing above it. When it returns
+// nil, the names of all folders from top down to it are durable, whoever has made them: another
+// process may have made one and not have synced its parent yet. Each is synced once by a process,
+// and again if it was deleted meanwhile and made anew.
+func makeFolder(top, dir string) error {
+	if len(dir) <= len(top) {
+		return makeDirs(dir)
+	}
+	if b, known := birthOf(dir); known {
+		if was, ok := named.Load(dir); ok && was == b {
+			return nil
+		}
+	}
+	parent := filepath.Dir(dir)
+	if err := makeFolder(top, parent); err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	b, known := birthOf(dir) // before the sync, which says nothing of a folder that is made after it
+	if err := syncDir(parent); err != nil {
+		return err
+	}
+	if known {
+		named.Store(dir, b)
+	}
+	return nil
+}
+
+// makeDirs creates dir and its missing parents, and syncs the parent of each that was missing.
 func makeDirs(dir string) error {
 	if info, err := os.Stat(dir); err == nil {
 		if !info.IsDir() {
@@ -274,6 +309,7 @@ func (f *fileStore) remove(_ context.Context, key string) error {
 		if os.Remove(f.path(dir)) != nil {
 			break // not empty
 		}
+		named.Delete(f.path(dir))
 	}
 	return nil
 }
