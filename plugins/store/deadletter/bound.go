@@ -139,9 +139,10 @@ func shortened(s string, n int) string {
 	return s[:n] + "…"
 }
 
-// Cut describes what is missing of a dead letter's original; "" if nothing is.
+// Cut describes what is missing of a dead letter's original; "" if nothing is. A letter that has all
+// of its original and not all of its headers has the length and the hash, too.
 func (r *Row) Cut() string {
-	if r.OriginalSize == 0 {
+	if r.OriginalSize <= int64(len(r.Original)) {
 		return ""
 	}
 	where := "it was refused before the log had it"

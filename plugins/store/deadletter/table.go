@@ -106,7 +106,7 @@ type Row struct {
 	FailedAt       int64
 	Device         string
 	Event          string
-	OriginalSize   int64  // 0, unless Original is only the beginning
+	OriginalSize   int64  // 0, unless Original is only the beginning, or headers were too long to keep
 	OriginalSHA256 string // of the whole original, in hex
 
 	Record *event.Coordinates // of the dead letter itself; nil if it came from no log
