@@ -148,7 +148,7 @@ func (s *Store) eraseWith(ctx context.Context, db *sqldb.DB, old *tier, t tombst
 				return err
 			}
 			n := int64(0)
-			err := s.alter(ctx, func(tx tx) (err error) {
+			err := s.insist(ctx, func(tx tx) (err error) {
 				if n, err = tx.erase(ctx, t, table[0], eraseChunk); err != nil || table[1] == "" {
 					return err
 				}

@@ -62,7 +62,7 @@ func (s *Store) retain(ctx context.Context, p expire.Pass) (out retained, err er
 	if held, err := p.Fleets(ctx); err != nil || p.DryRun || len(held) > 0 || s.limits.Keep <= 0 {
 		return out, err // with holds, states of hours and marks stay with the windows that are kept
 	}
-	err = s.alter(ctx, func(t tx) error { return t.forgetHours(ctx, oldest) })
+	err = s.insist(ctx, func(t tx) error { return t.forgetHours(ctx, oldest) })
 	if err != nil {
 		return out, fmt.Errorf("forgetting old hours: %w", err)
 	}
@@ -169,7 +169,7 @@ func (s *Store) inChunks(ctx context.Context, p expire.Pass, chunk int64, remove
 			return err
 		}
 		n := int64(0)
-		err = s.alter(ctx, func(t tx) (err error) {
+		err = s.insist(ctx, func(t tx) (err error) {
 			n, err = some(t, held)
 			return err
 		})
@@ -178,6 +178,17 @@ func (s *Store) inChunks(ctx context.Context, p expire.Pass, chunk int64, remove
 		}
 		if removed.Rows += n; n < chunk {
 			return nil
+		}
+	}
+}
+
+// insist is alter, and runs fn again when other writers are in its way: PostgreSQL ends one of two
+// transactions that wait for each other.
+func (s *Store) insist(ctx context.Context, fn func(tx) error) error {
+	for attempt := 1; ; attempt++ {
+		err := s.alter(ctx, fn)
+		if !isConflict(err) || attempt == maxAttempts || ctx.Err() != nil {
+			return err
 		}
 	}
 }
