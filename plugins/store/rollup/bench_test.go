@@ -68,7 +68,7 @@ type nowhereTx struct {
 }
 
 func (*nowhereTx) erasures(context.Context) (int64, error)           { return 0, nil }
-func (*nowhereTx) journal() journal                                  { return nil }
+func (*nowhereTx) journal() journal                                  { return nowhereJournal{} }
 func (*nowhereTx) load(context.Context, []Key) ([]*windowRow, error) { return nil, nil }
 func (*nowhereTx) lockHours(context.Context, []int64, time.Time) (map[int64]bool, error) {
 	return nil, nil
@@ -80,6 +80,19 @@ func (t *nowhereTx) write(_ context.Context, rows []*windowRow, now time.Time) e
 	}
 	t.w.end()
 	return nil
+}
+
+// nowhereJournal is empty, and its term is the one that a new memory has.
+type nowhereJournal struct{ journal }
+
+func (nowhereJournal) term(context.Context) (int64, bool, error) { return 0, true, nil }
+func (nowhereJournal) clear(context.Context, int64) error        { return nil }
+
+// nowhereStore writes the rows of each batch with it.
+func nowhereStore() *Store {
+	limits := DefaultLimits()
+	limits.WriteEvery = 0
+	return &Store{backend: &nowhere{}, limits: limits, memory: newMemory()}
 }
 
 func benchStore(b *testing.B, s *Store) {
@@ -111,7 +124,7 @@ func benchStore(b *testing.B, s *Store) {
 }
 
 func BenchmarkMerge(b *testing.B) {
-	benchStore(b, &Store{backend: &nowhere{}, limits: DefaultLimits(), memory: newMemory()})
+	benchStore(b, nowhereStore())
 }
 
 func BenchmarkStoreSQLite(b *testing.B) {
@@ -274,7 +287,7 @@ func BenchmarkRawRowsPostgres(b *testing.B) {
 // BenchmarkMergeBusyDevices merges batches of few devices that report often.
 func BenchmarkMergeBusyDevices(b *testing.B) {
 	const devices, each = 500, 60 // 30 a second, flushed every two seconds
-	s := &Store{backend: &nowhere{}, limits: DefaultLimits(), memory: newMemory()}
+	s := nowhereStore()
 	b.ReportAllocs()
 	b.ResetTimer()
 	b.StopTimer()

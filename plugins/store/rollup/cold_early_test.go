@@ -62,9 +62,6 @@ func TestCold_WhatWasReadEarlyMayHaveChanged(t *testing.T) {
 		for round, moves := range []bool{true, false} {
 			r := rand.New(rand.NewPCG(2, uint64(round)))
 			first, more := overDays(r, 40), gather(overDays(r, 40))
-			if !tiered.journals {
-				tiered.memory = newMemory() // forget the windows that were moved
-			}
 			early, err := tiered.readEarly(t.Context(), tiered.oldOnes(more, 0, later), byMinute.Width)
 			if err != nil || early == nil || len(early.objects) == 0 {
 				t.Fatalf("nothing is read early: %v", err)

@@ -174,7 +174,11 @@ func TestCold_CountingGoesOnWhileMinutesAreMoved(t *testing.T) {
 		if err != nil || want == 0 {
 			t.Fatal(want, err)
 		}
-		tiered.backend, tiered.journals = &meanwhile{backend: tiered.backend}, false // which asks for no journal first
+		n := 0
+		if !tiered.parted {
+			n = -1 // it asks for its journal first
+		}
+		tiered.backend = &meanwhile{tiered.backend, n}
 		if got, err := tiered.countOld(t.Context(), "acme", "dev-1"); err != nil || got != want {
 			t.Errorf("%d, expected %d, %v", got, want, err)
 		}

@@ -408,7 +408,7 @@ func (s *Store) removeMoved(ctx context.Context, day int64, rows []versioned) er
 // remembered returns the row in memory, if the database is SQLite. In PostgreSQL the versions
 // of rows show that a row in memory is outdated.
 func (s *Store) remembered(k Key) *entry {
-	if !s.journals || s.parted {
+	if s.parted {
 		return nil
 	}
 	return s.cache.get(k)

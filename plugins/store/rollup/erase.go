@@ -58,10 +58,8 @@ func (s *Store) honour(ctx context.Context, t tx) (*tombstone.Set, error) {
 			return nil, err
 		}
 		s.cache, s.known = newCache(), known.seq
-		if j := t.journal(); j != nil {
-			if s.cache.lacks, err = j.stored(ctx); err != nil {
-				return nil, fmt.Errorf("reading which minutes there are: %w", err)
-			}
+		if s.cache.lacks, err = t.journal().stored(ctx); err != nil {
+			return nil, fmt.Errorf("reading which minutes there are: %w", err)
 		}
 	}
 	return set, nil

@@ -107,7 +107,7 @@ func (w *process) run(events []Window) {
 
 // writeSome sometimes writes some of the unwritten rows.
 func (w *process) writeSome(ctx context.Context) error {
-	if !w.s.journals || w.r.IntN(3) > 0 {
+	if w.r.IntN(3) > 0 {
 		return nil
 	}
 	err := w.s.exclusive(ctx, func(t tx) error {

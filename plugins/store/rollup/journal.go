@@ -43,9 +43,6 @@ type journal interface {
 // to the other. The memory is only valid if the transaction commits.
 func (s *Store) resume(ctx context.Context, t tx) error {
 	j := t.journal()
-	if j == nil {
-		return nil
-	}
 	term, empty, err := j.term(ctx)
 	if err != nil {
 		return fmt.Errorf("reading the journal's term: %w", err)
@@ -85,8 +82,7 @@ func (s *Store) remerge(ctx context.Context, t tx, body []byte, now time.Time) e
 		w.counted()
 	}
 	s.now = now
-	_, err = s.mergeAll(ctx, t, windows, nil, math.MinInt64, &Result{}, nil)
-	return err
+	return s.mergeAll(ctx, t, windows, nil, math.MinInt64, &Result{}, nil)
 }
 
 // counted clears the replayed flag of all events: those of a journal were accepted already.
@@ -164,7 +160,7 @@ func (s *Store) writeFirst(ctx context.Context, t tx, n int) error {
 // writeRows writes rows that were removed from s.unwritten, and removes from the journal the
 // entries that no row lacks any more.
 func (s *Store) writeRows(ctx context.Context, t tx, entries []*entry) error {
-	if err := s.putRows(ctx, t, entries); err != nil || t.journal() == nil {
+	if err := s.putRows(ctx, t, entries); err != nil {
 		return err
 	}
 	return s.settle(ctx, t.journal())
@@ -213,7 +209,7 @@ func (s *Store) settle(ctx context.Context, j journal) error {
 // are outdated.
 func (s *Store) alter(ctx context.Context, fn func(tx) error) error {
 	return s.transact(ctx, all, func(t tx) error {
-		if err := fn(t); err != nil || t.journal() == nil || s.parted {
+		if err := fn(t); err != nil || s.parted {
 			return err
 		}
 		_, err := t.journal().nextTerm(ctx)
@@ -248,7 +244,7 @@ const currentTimeout = time.Minute
 // current writes the unwritten rows of a span. Once begun, it is not cancelled with ctx: an
 // interrupted write invalidates the memory, and all rows would have to be read again.
 func (s *Store) current(ctx context.Context, of span) error {
-	if !s.journals || s.parted {
+	if s.parted {
 		return nil
 	}
 	var term int64
@@ -299,7 +295,7 @@ func (s *Store) leave(ctx context.Context) error {
 // for all of them.
 func (s *Store) writeDue(ctx context.Context) error {
 	s.mu.Lock()
-	idle := !s.journals || s.term == 0
+	idle := s.term == 0
 	if s.parted && (idle && !s.owes || !idle && s.due(s.limits) == 0) {
 		s.evicted += int64(s.cache.trim(s.limits.Cache, time.Now().Unix()))
 		s.mu.Unlock()
@@ -333,7 +329,7 @@ func (s *Store) writeDue(ctx context.Context) error {
 // transact runs fn in one transaction. In SQLite, rows of the span have all that was counted
 // when fn runs.
 func (s *Store) transact(ctx context.Context, of span, fn func(tx) error) error {
-	if !s.journals || s.parted {
+	if s.parted {
 		return s.backend.update(ctx, fn)
 	}
 	return s.exclusive(ctx, func(t tx) error {
@@ -357,7 +353,7 @@ func (s *Store) exclusive(ctx context.Context, fn func(tx) error) error {
 		return fn(t)
 	})
 	if err != nil {
-		s.failed(nil, true, written)
+		s.failed(written)
 	}
 	return err
 }

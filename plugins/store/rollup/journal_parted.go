@@ -72,7 +72,7 @@ func (s *Store) fold(ctx context.Context, w journalWriter) error {
 		return part.clear(ctx, math.MaxInt64)
 	})
 	if err != nil {
-		s.failed(nil, true, written)
+		s.failed(written)
 	} else if !writes {
 		s.forget()
 	}

@@ -9,7 +9,7 @@ import (
 )
 
 // memory is what a process keeps in memory of a database of rollups, so that the next batch of
-// the same devices need not read their rows. With a journal, rows are changed in memory first.
+// the same devices need not read their rows. Rows are changed in memory first.
 // All stores on one database handle share one memory.
 //
 // Nothing is lost with it: what is not in a row is in the journal. So after any error the whole
@@ -55,17 +55,11 @@ func (m *memory) forget() {
 	m.term, m.unwritten, m.entries, m.bytes = 0, nil, nil, 0
 }
 
-// failed undoes in memory what a failed transaction changed.
-func (m *memory) failed(touched []*entry, journals bool, written int64) {
-	if m.written = written; journals {
-		m.owes = m.owes || m.term != 0
-		m.forget() // this includes what earlier batches have added to the journal
-		return
-	}
-	m.unwritten = nil
-	for _, e := range touched {
-		m.cache.drop(e)
-	}
+// failed forgets what a failed transaction changed in memory, and with it what earlier batches have
+// added to the journal.
+func (m *memory) failed(written int64) {
+	m.written, m.owes = written, m.owes || m.term != 0
+	m.forget()
 }
 
 // changed adds a row to the unwritten ones.

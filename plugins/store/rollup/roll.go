@@ -93,11 +93,11 @@ func (s *Store) rolling(ctx context.Context, list func(tx) error, hours *[]Key, 
 	}
 }
 
-// rollHour rolls the hour for all devices if it is due. It first sets the state of an hour that is
-// to be closed to hourClosing: from then on, writers mark what they change in it, so no event is
-// missed between reading the minutes and closing the hour.
-func (s *Store) rollHour(ctx context.Context, h hourInfo, p rollPolicy, now time.Time) (int, error) {
-	opened, rolled := time.Unix(h.OpenedAt, 0), time.Unix(h.RolledAt, 0)
+// rollHour rolls the hour for all devices if it is due, and returns for how many it has rolled it.
+// It first sets the state of an hour that is to be closed to hourClosing: from then on, writers mark
+// what they change in it, so no event is missed between reading the minutes and closing the hour.
+func (s *Store) rollHour(ctx context.Context, h hourInfo, p rollPolicy, now time.Time) (rolled int, err error) {
+	opened, last := time.Unix(h.OpenedAt, 0), time.Unix(h.RolledAt, 0)
 	next, end := hourOpen, time.Unix(h.Hour+byHour.Width, 0)
 	if end.Before(opened) {
 		end = opened
@@ -105,11 +105,11 @@ func (s *Store) rollHour(ctx context.Context, h hourInfo, p rollPolicy, now time
 	switch {
 	case h.State == hourClosing || !now.Before(end.Add(p.Settle)):
 		next = hourClosed
-		if ok, err := s.setHour(ctx, h.Hour, h.State, hourClosing, rolled); err != nil || !ok {
+		if ok, err := s.setHour(ctx, h.Hour, h.State, hourClosing, last); err != nil || !ok {
 			return 0, err
 		}
 		h.State = hourClosing
-	case now.Sub(opened) >= p.Refresh && now.Sub(rolled) >= p.Refresh:
+	case now.Sub(opened) >= p.Refresh && now.Sub(last) >= p.Refresh:
 	default:
 		return 0, nil
 	}
@@ -126,11 +126,12 @@ func (s *Store) rollHour(ctx context.Context, h hourInfo, p rollPolicy, now time
 			return s.rollKeys(ctx, t, chunk, now)
 		})
 		if err != nil || !alone { // another process rolls; it or a later pass rolls this hour
-			return 0, err
+			return rolled, err
 		}
+		rolled += len(chunk)
 	}
-	_, err := s.setHour(ctx, h.Hour, h.State, next, now)
-	return len(keys), err
+	_, err = s.setHour(ctx, h.Hour, h.State, next, now)
+	return rolled, err
 }
 
 func (s *Store) setHour(ctx context.Context, hour int64, from, to hourState, rolledAt time.Time) (ok bool, err error) {

@@ -2,6 +2,7 @@ package rollup
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -94,4 +95,40 @@ func TestRollup_EventsAreNotLostWhileTheirHourCloses(t *testing.T) {
 			}
 		}
 	})
+}
+
+// What a pass has rolled is counted, even if it can't go on.
+func TestRollup_HoursThatWereRolledBeforeAFailureCount(t *testing.T) {
+	s := openStore(t, "sqlite://"+t.TempDir()+"/rollup.db")
+	var windows []*Window
+	for i := range 3*rollChunk/2 + 1 {
+		windows = append(windows, windowsOf(t, "acme", testEvent(i, fmt.Sprint("dev-", i), noon, `{"x":1}`))...)
+	}
+	add(t, s, noon, windows)
+	if err := s.WriteOut(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	failing := &broken{backend: s.backend, after: 1} // the first chunk is rolled
+	s.backend = failing
+	p, now := rollPolicy{Settle: 24 * time.Hour}, noon.Add(2*time.Hour)
+	if n, err := s.roll(t.Context(), p, now); !errors.Is(err, errCrash) || n != rollChunk {
+		t.Errorf("before the failure: %d, %v", n, err)
+	}
+	failing.after = 100
+	if n, err := s.roll(t.Context(), p, now); err != nil || n != len(windows) {
+		t.Errorf("all of it: %d, %v", n, err)
+	}
+}
+
+// broken is a backend that fails after some transactions.
+type broken struct {
+	backend
+	after int
+}
+
+func (b *broken) update(ctx context.Context, fn func(tx) error) error {
+	if b.after--; b.after < 0 {
+		return errCrash
+	}
+	return b.backend.update(ctx, fn)
 }

@@ -42,9 +42,8 @@ type Store struct {
 
 	erased atomic.Pointer[erasures]
 
-	journals bool // transactions of the backend have a journal
-	parted   bool // each process has its own part of the journal
-	silent   map[string]silence
+	parted bool // each process has its own part of the journal
+	silent map[string]silence
 	*memory
 }
 
@@ -105,7 +104,7 @@ type memoryKey struct{}
 // Open creates or migrates the tables in db, and returns a store on them.
 func Open(ctx context.Context, db *sqldb.DB, limits Limits) (*Store, error) {
 	s := &Store{limits: limits, db: db, cold: db.Beside(coldKey{}, func() any { return &cold{} }).(*cold)}
-	s.journals, s.memory = true, db.Beside(memoryKey{}, func() any { return newMemory() }).(*memory)
+	s.memory = db.Beside(memoryKey{}, func() any { return newMemory() }).(*memory)
 	switch db.Dialect {
 	case sqldb.Postgres:
 		s.backend, s.parted = newPostgres(db, s.cold, s.id), true
@@ -163,7 +162,6 @@ func (s *Store) addOnce(ctx context.Context, windows []*Window, now time.Time, e
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	written := s.written
-	var touched []*entry
 	err := s.backend.update(ctx, func(t tx) error {
 		if err := s.resume(ctx, t); err != nil {
 			return err
@@ -174,14 +172,13 @@ func (s *Store) addOnce(ctx context.Context, windows []*Window, now time.Time, e
 			return err
 		}
 		var note *note
-		if s.journals && s.limits.WriteEvery > 0 {
+		if s.limits.WriteEvery > 0 {
 			note = s.noteOf(windows, now)
 			defer note.release()
 		}
 		s.now, s.added = now, s.clock()
 		fresh := len(s.unwritten)
-		touched, err = s.mergeAll(ctx, t, windows, erased, s.oldest(now), res, note)
-		if err != nil {
+		if err := s.mergeAll(ctx, t, windows, erased, s.oldest(now), res, note); err != nil {
 			return err
 		}
 		if note == nil {
@@ -196,7 +193,7 @@ func (s *Store) addOnce(ctx context.Context, windows []*Window, now time.Time, e
 		return s.writeFirst(ctx, t, s.excess(s.limits))
 	})
 	if err != nil {
-		s.failed(touched, s.journals, written)
+		s.failed(written)
 		return err
 	}
 	s.evicted += int64(s.cache.trim(s.limits.Cache, now.Unix()))
@@ -221,10 +218,9 @@ func (s *Store) noteOf(windows []*Window, now time.Time) *note {
 }
 
 // mergeAll merges the windows into their rows, and adds to note what it counts. It reads rows that
-// are not in the cache. Events of windows before oldest count as expired. It returns every row
-// that it may have changed, except after an error of reading, before which none is changed.
+// are not in the cache. Events of windows before oldest count as expired.
 func (s *Store) mergeAll(ctx context.Context, t tx, windows []*Window, erased *tombstone.Set, oldest int64, res *Result,
-	note *note) ([]*entry, error) {
+	note *note) error {
 	s.batch++
 	touched := make([]*entry, 0, len(windows))
 	var missing []Key
@@ -240,7 +236,7 @@ func (s *Store) mergeAll(ctx context.Context, t tx, windows []*Window, erased *t
 	if len(missing) > 0 {
 		loaded, err := t.load(ctx, missing)
 		if err != nil {
-			return nil, fmt.Errorf("reading windows: %w", err)
+			return fmt.Errorf("reading windows: %w", err)
 		}
 		s.read += int64(len(loaded))
 		for _, r := range loaded {
@@ -301,7 +297,7 @@ func (s *Store) mergeAll(ctx context.Context, t tx, windows []*Window, erased *t
 			s.cache.drop(e) // it may be moved again; the next batch that needs it reads it
 		}
 	}
-	return touched, nil
+	return nil
 }
 
 // store writes sorted rows of minutes. It keeps open hours of these rows open until the
