@@ -160,7 +160,7 @@ func (o *output) clear(ctx context.Context, set *Set, batch service.MessageBatch
 	for _, at := range all {
 		var n int64
 		if err = emptyPlace(ctx, tx, at); err == nil {
-			n, err = deleted(tx.ExecContext(ctx, `DELETE FROM rule_state WHERE topic = $1 AND part = $2`, at.topic, at.number))
+			n, err = dropState(ctx, tx, ` WHERE topic = $1 AND part = $2`, at.topic, at.number)
 		}
 		if err == nil {
 			err = emptyJournal(ctx, tx, at)

@@ -57,7 +57,8 @@ const ofTarget = ` WHERE fleet = $1 AND ($2 = '' OR device_id = $2)`
 func count(ctx context.Context, db *sqldb.DB, fleet, device string) (map[string]int64, error) {
 	var keys, results int64
 	err := errors.Join(migrate(ctx, db),
-		db.QueryRowContext(ctx, `SELECT count(*) FROM rule_state`+ofTarget, fleet, device).Scan(&keys),
+		db.QueryRowContext(ctx, `SELECT count(*) FROM rule_state`+ofTarget+` AND length(state) > 0`, fleet,
+			device).Scan(&keys),
 		db.QueryRowContext(ctx, `SELECT count(*) FROM rule_result`+ofTarget, fleet, device).Scan(&results))
 	var events, hours int64
 	if err == nil {
@@ -110,8 +111,11 @@ func eraseRows(ctx context.Context, tx *sql.Tx, dialect sqldb.Dialect, t tombsto
 	if err != nil {
 		return err
 	}
-	if err := tombstone.Delete(ctx, tx, t.Job, countState, `DELETE FROM rule_state`+ofTarget, t.Fleet,
-		t.Device); err != nil {
+	keys, err := dropState(ctx, tx, ofTarget, t.Fleet, t.Device)
+	if err != nil {
+		return err
+	}
+	if err := tombstone.Add(ctx, tx, t.Job, countState, keys); err != nil {
 		return err
 	}
 	if err := journalOf(ctx, tx, func(entry []byte) ([]byte, error) {
