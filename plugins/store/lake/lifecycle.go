@@ -121,13 +121,17 @@ func wantedRules(prefix string, keep time.Duration, held bool) ([]rule, error) {
 	return []rule{uploads, expire}, err
 }
 
-// hasty returns an error if a rule of others deletes objects of this store too early.
+// hasty returns an error if a rule of others deletes objects of this store too early. That may be
+// one with rows, one that tells the proof of duplicates, or a tombstone, without which rows of that
+// time can be written again.
 func hasty(rules []rule, prefix string, keep time.Duration, held bool) error {
-	ours := prefix + datePrefix
 	for _, r := range rules {
 		below, applies := r.objects()
+		ours := func(folder string) bool {
+			return strings.HasPrefix(prefix+folder, below) || strings.HasPrefix(below, prefix+folder)
+		}
 		if r.Status != "Enabled" || r.Expiration == nil || !applies ||
-			!strings.HasPrefix(ours, below) && !strings.HasPrefix(below, ours) {
+			!slices.ContainsFunc([]string{datePrefix, DuplicatesFolder + "/", erasedFolder + "/"}, ours) {
 			continue
 		}
 		e := r.Expiration

@@ -109,6 +109,10 @@ func TestLake_ARuleOfOthersThatDeletesTooEarlyIsNamedAndLeft(t *testing.T) {
 		"of our objects, too early":       {rule("<Filter><Prefix>raw/date=2026</Prefix></Filter>" + days(30)), false, true},
 		"late enough":                     {rule(all + days(91)), false, false},
 		"late enough, but a fleet's held": {rule(all + days(91)), true, true},
+		"of tombstones, too early":        {rule("<Filter><Prefix>raw/_erased/</Prefix></Filter>" + days(30)), false, true},
+		"of tombstones, late enough":      {rule("<Filter><Prefix>raw/_erased/</Prefix></Filter>" + days(91)), false, false},
+		"of duplicates, too early":        {rule("<Filter><Prefix>raw/_dup</Prefix></Filter>" + days(30)), false, true},
+		"of unfinished objects":           {rule("<Filter><Prefix>raw/_tmp/</Prefix></Filter>" + days(1)), true, false},
 		"of other objects":                {rule("<Filter><Prefix>logs/</Prefix></Filter>" + days(1)), true, false},
 		"of objects with a tag": {rule("<Filter><And><Prefix></Prefix><Tag><Key>k</Key><Value>v</Value></Tag>" +
 			"</And></Filter>" + days(1)), true, false},
