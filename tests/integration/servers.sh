@@ -27,22 +27,20 @@ export ROOT_ACCESS_KEY_ID=${WEIR_TEST_S3_ACCESS:-weir-test} ROOT_SECRET_ACCESS_K
 say() { echo "servers: $*" >&2; }
 die() { say "$*"; exit 1; }
 
-# free_port prints a free port of the ephemeral range.
-free_port() { python3 -c 'import socket; s=socket.socket(); s.bind(("127.0.0.1",0)); print(s.getsockname()[1])'; }
-
-# unused_port prints a free port below the ephemeral range, which the system does not assign to outgoing connections.
-unused_port() {
-  python3 - <<'PYTHON'
-import random, socket
-while True:
-    port = random.randrange(20000, 32000)
-    with socket.socket() as s:
-        try:
-            s.bind(("127.0.0.1", port))
-        except OSError:
-            continue
-    print(port)
-    break
+# unused_ports COUNT prints distinct free ports, each on a line. They are below the ephemeral range: the system assigns
+# none of them to an outgoing connection while its server is down.
+unused_ports() {
+  python3 - "$1" <<'PYTHON'
+import random, socket, sys
+held = []
+while len(held) < int(sys.argv[1]):
+    s = socket.socket()
+    try:
+        s.bind(("127.0.0.1", random.randrange(20000, 32000)))
+    except OSError:
+        continue
+    held.append(s)
+    print(s.getsockname()[1])
 PYTHON
 }
 
@@ -108,7 +106,7 @@ install_s3() {
 start_postgres() {
   local bin data=$state/postgres port
   bin=$(pg_bin)
-  port=$(free_port)
+  port=$(unused_ports 1)
   mkdir -p "$data"
   [ "$(id -u)" != 0 ] || chown postgres "$data"
   chmod 700 "$data"
@@ -124,7 +122,7 @@ start_postgres() {
 # follow the changes of tables.
 start_mariadb() {
   local data=$state/mariadb port
-  port=$(free_port)
+  port=$(unused_ports 1)
   mkdir -p "$data"
   mariadb-install-db --no-defaults --user="$(id -un)" --datadir="$data" --auth-root-authentication-method=normal --skip-test-db \
     >"$state/mariadb.log" 2>&1 || die "mariadb-install-db failed: $(tail -n 5 "$state/mariadb.log")"
@@ -148,7 +146,7 @@ mariadb_ready() { port_open "$1" && grep -q "ready for connections" "$state/mari
 
 start_redis() {
   local port
-  port=$(free_port)
+  port=$(unused_ports 1)
   mkdir -p "$state/redis"
   launch redis redis-server --port "$port" --bind 127.0.0.1 --dir "$state/redis" --save "" --appendonly no --maxmemory 256mb \
     --maxmemory-policy noeviction
@@ -157,12 +155,11 @@ start_redis() {
 }
 
 start_kafka() {
-  local libs=$cache/kafka/libs port controller
-  port=$(free_port) controller=$(free_port)
+  local libs=$cache/kafka/libs ports
+  mapfile -t ports < <(unused_ports 4)
   # A second listener advertises another address than its own. A test that wants to cut clients off puts a proxy
   # there.
-  local behind front
-  behind=$(free_port) front=$(unused_port)
+  local port=${ports[0]} controller=${ports[1]} behind=${ports[2]} front=${ports[3]}
   mkdir -p "$state/kafka"
   cat >"$state/kafka.properties" <<EOF
 process.roles=broker,controller
@@ -202,7 +199,7 @@ kafka_ready() { port_open "$1" && grep -q "Kafka Server started" "$state/kafka.l
 
 start_s3() {
   local bin=$cache/bin/versitygw port status
-  port=$(free_port)
+  port=$(unused_ports 1)
   mkdir -p "$state/s3/objects" "$state/s3/meta"
   # The sidecar folder replaces extended attributes, which not every file system has.
   launch s3 "$bin" --port "127.0.0.1:$port" --region us-east-1 --quiet posix \
@@ -301,6 +298,7 @@ stop_one() {
   if running "$name"; then
     local pid
     pid=$(cat "$state/$name.pid")
+    signal "$name" CONT # a test that was interrupted may have left it paused
     # The server may be a child of runuser.
     pkill -TERM -P "$pid" 2>/dev/null || true
     kill -TERM "$pid" 2>/dev/null || true
