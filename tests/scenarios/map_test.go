@@ -46,3 +46,46 @@ func TestMap_EveryTestOfTheMapExists(t *testing.T) {
 		}
 	}
 }
+
+// tests/run.sh runs the scenarios that it calls lone on servers of their own, beside all others. They are exactly those
+// that stop servers; every name of the list is that of one.
+func TestMap_TheLoneScenariosAreThoseThatStopServers(t *testing.T) {
+	script, err := os.ReadFile(repo("tests/run.sh"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := regexp.MustCompile(`(?m)^lone='\^Test\(([\w|]+)\)_'$`).FindSubmatch(script)
+	if list == nil {
+		t.Fatal("tests/run.sh has no list of lone scenarios as this test reads it")
+	}
+	found := map[string]bool{} // by each name of the list
+	for name := range strings.SplitSeq(string(list[1]), "|") {
+		found[name] = false
+	}
+	function := regexp.MustCompile(`(?s)^Test([^_]+)(_\w+)\(t \*testing\.T\)(.*)`)
+	stops := regexp.MustCompile(`\.(server|stopKafka)\(`)
+	for _, path := range glob(t, repo("tests/scenarios/*_test.go")) {
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for text := range strings.SplitSeq(string(raw), "\nfunc ") {
+			m := function.FindStringSubmatch(text)
+			if m == nil {
+				continue
+			}
+			_, lone := found[m[1]]
+			if lone {
+				found[m[1]] = true
+			}
+			if stops := stops.MatchString(m[3]); stops != lone {
+				t.Errorf("Test%s%s stops servers: %t, is lone: %t", m[1], m[2], stops, lone)
+			}
+		}
+	}
+	for name, is := range found {
+		if !is {
+			t.Errorf("tests/run.sh says that Test%s_… is lone, which does not exist", name)
+		}
+	}
+}

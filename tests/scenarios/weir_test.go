@@ -2,7 +2,7 @@
 // with it. Both sides have only the simulator's journal in common.
 //
 // Tests that wait more than they compute run in parallel (t.Parallel): each has its own data directory and addresses,
-// stops no server that others use, and measures no speed.
+// stops no server that others use, and measures no speed. Those that stop servers are in the list lone of tests/run.sh.
 package scenarios
 
 import (
