@@ -57,6 +57,7 @@ func shell(text string) []string {
 
 // The commands of the docs run as they are printed, one after another; only addresses and times are replaced.
 func TestDocs_TheCommandsOfTheDocsWork(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t)
 	s.start()
 	s.ready()

@@ -23,6 +23,7 @@ import (
 // times. Every request gets a status, or finds the port closed before it has sent anything. /ready answers 503 while
 // events are still accepted. Every accepted event is stored, and reconcile explains every record.
 func TestDrain_NoRequestGoesWithoutAVerdict(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t)
 	s.env = []string{"WEIR_DRAIN=2s"}
 	s.start()
@@ -65,6 +66,7 @@ func TestDrain_NoRequestGoesWithoutAVerdict(t *testing.T) {
 
 // A second SIGTERM ends the drain delay; the rest of the stop is as clean as without it.
 func TestDrain_ASecondSignalEndsTheWait(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t)
 	s.env = []string{"WEIR_DRAIN=10m"}
 	s.start()
@@ -80,6 +82,7 @@ func TestDrain_ASecondSignalEndsTheWait(t *testing.T) {
 // An orchestrator that gives weir too little time kills it during the drain delay, while it still accepts events.
 // What it acknowledged until then is stored and counted once.
 func TestDrain_AKillInTheWaitLosesNothing(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t)
 	s.env = []string{"WEIR_DRAIN=10m"}
 	s.start()

@@ -31,6 +31,7 @@ type changing struct {
 // A stream that follows the changes of a table is killed at any moment while the table is written to. In the end the
 // merged sink equals the table, and the sink that keeps all changes has each of them once.
 func TestETL_TortureOfChangesLeavesTheTableAsItIs(t *testing.T) {
+	t.Parallel()
 	t.Run("postgres", func(t *testing.T) { tortureChanges(t, changingPostgres(t)) })
 	t.Run("mysql", func(t *testing.T) { tortureChanges(t, changingMySQL(t)) })
 }

@@ -35,6 +35,7 @@ func guide(t *testing.T) (commands []string) {
 // and measures it in kelvin. Its events are refused, its schema is registered on purpose, and its readings are then
 // counted in the same series as those of older firmware, also after a replay and a rebuild.
 func TestGuide_ABreakGoesAsTheGuideSays(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t)
 	s.start()
 	s.ready()

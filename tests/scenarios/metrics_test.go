@@ -53,6 +53,7 @@ func (s *system) served() (types map[string]string, labels map[string][]string, 
 // Every metric that weir serves is in docs/metrics.md with its type and labels, and present before the first event.
 // More devices and names that clients make up add no series.
 func TestMetrics_TheDocumentIsWhatIsServed(t *testing.T) {
+	t.Parallel()
 	documented, err := metricdoc.Read(repo("docs/metrics.md"))
 	if err != nil {
 		t.Fatal(err)

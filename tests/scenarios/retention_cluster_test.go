@@ -122,6 +122,7 @@ func (k *keeper) forget(at time.Time) (rows map[string]int) {
 // The promises of TestRetention_ForgetsOnTimeAndKeepsWhatIsHeld on S3 and PostgreSQL, checked with pyarrow's S3
 // client and psycopg. While the control store is away, holds are unknown and nothing is deleted.
 func TestRetention_OnServersDropsPartitionsAndKeepsWhatIsHeld(t *testing.T) {
+	t.Parallel()
 	k := newKeeper(t)
 	file := filepath.Join(k.sys.dir, "remembered.yaml")
 	if err := os.WriteFile(file, []byte(remembered), 0o600); err != nil {

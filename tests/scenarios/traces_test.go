@@ -133,6 +133,7 @@ func (s *system) asked(body string, headers ...string) (status int, id string) {
 // One trace leads from a device's request to the Parquet object, the rollup transaction and the dead letter. It
 // contains nothing of the events.
 func TestTraces_ARequestIsOneTraceToTheStores(t *testing.T) {
+	t.Parallel()
 	c := newCollector(t)
 	s := newSystem(t)
 	s.env = []string{"WEIR_OTLP_URL=" + c.url, "WEIR_OTLP_RATIO=1"}
@@ -209,6 +210,7 @@ func TestTraces_ARequestIsOneTraceToTheStores(t *testing.T) {
 // A collector that never answers blocks nothing: events are accepted and stored, spans that are not sent are counted,
 // and weir stops in time.
 func TestTraces_AStuckCollectorBlocksNothing(t *testing.T) {
+	t.Parallel()
 	c := newCollector(t)
 	free := c.stick()
 	defer free()

@@ -9,6 +9,7 @@ import (
 // A check that cannot fail proves nothing: the tests of verify.py corrupt a sound system in every way that it detects
 // and expect each fault to be named.
 func TestVerify_TheCheckerNamesEachFault(t *testing.T) {
+	t.Parallel()
 	python, err := exec.Command(repo("tests/integration/venv.sh")).Output()
 	if err != nil {
 		t.Fatalf("making the Python environment: %v", err)
