@@ -236,7 +236,13 @@ signal() {
 
 crash() {
   signal "$1" KILL
-  for ((i = 0; i < 50; i++)); do running "$1" || return 0; sleep 0.1; done
+  for ((i = 0; i < 50; i++)); do
+    if ! running "$1"; then
+      rm "$state/$1.pid" # the system may give its number to another process at once
+      return
+    fi
+    sleep 0.1
+  done
   die "$1 is still there after SIGKILL"
 }
 
