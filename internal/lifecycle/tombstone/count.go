@@ -77,7 +77,7 @@ func Counts(ctx context.Context, db *sqldb.DB, job string, into map[string]int64
 		}
 		into[what] = n
 		return nil
-	}, `SELECT what, sum(n) FROM erased_count WHERE job = $1 GROUP BY what`, job)
+	}, `SELECT what, sum(n) FROM erased_count WHERE job = $1 GROUP BY what HAVING sum(n) <> 0`, job)
 	if err != nil {
 		return fmt.Errorf("counting what was erased: %w", err)
 	}

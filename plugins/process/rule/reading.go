@@ -198,6 +198,25 @@ func (list readings) at(offset int64) (by *Reading) {
 	return by
 }
 
+// aheadOf returns the largest max_ahead that records were read by, in microseconds: how much later than its receipt an
+// event may count.
+func aheadOf(ctx context.Context, q sqldb.Querier) (int64, error) {
+	most := aheadMost.Microseconds()
+	err := sqldb.Each(ctx, q, func(row sqldb.Row) error {
+		raw, err := sqldb.Value[[]byte](row)
+		var by Reading
+		if err == nil {
+			err = json.Unmarshal(raw, &by)
+		}
+		most = max(most, by.Ahead)
+		return err
+	}, `SELECT reading FROM rule_reading`)
+	if err != nil {
+		return 0, fmt.Errorf("reading how events were read: %w", err)
+	}
+	return most, nil
+}
+
 // ahead returns the max_ahead that applied to the record at an offset.
 func (list readings) ahead(offset int64) time.Duration {
 	if by := list.at(offset); by != nil {

@@ -81,8 +81,12 @@ func (o *origin) sumAgain(ctx context.Context, db *sqldb.DB, s Sample, t *tellin
 // explain removes sketches from what differs that are as they are since they forgot names: those of the tombstones
 // that were buried since the window began.
 func (o *origin) explain(ctx context.Context, db *sqldb.DB, t, now *telling, c *checked) error {
+	ahead, err := aheadOf(ctx, db)
+	if err != nil {
+		return err
+	}
 	if err := db.QueryRowContext(ctx, `SELECT count(*) FROM erased WHERE fleet = $1 AND subject <> '' AND until >= $2`,
-		t.Fleet, t.Start.UnixMicro()).Scan(&o.forgot); err != nil {
+		t.Fleet, t.Start.UnixMicro()-ahead).Scan(&o.forgot); err != nil {
 		return fmt.Errorf("reading tombstones: %w", err)
 	}
 	c.what = slices.DeleteFunc(c.what, func(name string) bool {
@@ -100,9 +104,13 @@ func (o *origin) keyErased(ctx context.Context, db *sqldb.DB, t *telling) (why s
 	if len(subjects) == 0 {
 		return "", nil
 	}
+	ahead, err := aheadOf(ctx, db)
+	if err != nil {
+		return "", err
+	}
 	var n int64
 	if err := db.QueryRowContext(ctx, `SELECT count(*) FROM erased WHERE fleet = $1 AND until >= $2 AND subject `+
-		db.Dialect.Among("$3"), t.Fleet, t.Start.UnixMicro(), db.Dialect.List(subjects)).Scan(&n); err != nil {
+		db.Dialect.Among("$3"), t.Fleet, t.Start.UnixMicro()-ahead, db.Dialect.List(subjects)).Scan(&n); err != nil {
 		return "", fmt.Errorf("reading tombstones: %w", err)
 	}
 	if n == 0 {

@@ -20,9 +20,11 @@ import (
 // sketch, and the key. An erasure forgets the name in all sketches (forget.go), and deletes the sums whose key is the
 // name (sums_keys.go). Counts, sums, least and greatest values stay as they were told: they name nobody.
 //
-// It reaches the windows that began by the moment of the erasure (t.Until), in what was told and in what is open. Who
-// comes later under the same name is new. A set does not tell earlier events from later ones, nor does a sum: what came
-// again into such a window before this runs goes, too.
+// It reaches the windows that began by the moment of the erasure (t.Until), or so little later that an event which was
+// received before it may count there, since its clock was ahead; in what was told and in what is open. Who comes later
+// under the same name is new. A set does not tell earlier events from later ones, nor does a sum: what came again into
+// such a window before this runs goes, too. So it runs once for each erasure: what batches apply after it is not from
+// before the tombstone, which they have.
 
 // countSketches is the name under which an erasure counts the results whose sketches it changed.
 const countSketches = "rule_sketches"
@@ -46,11 +48,12 @@ func remains(ctx context.Context, db *sqldb.DB, fleet string) (string, error) {
 	if n == 0 {
 		return "", nil
 	}
-	return fmt.Sprintf("%d results of rules across devices, of windows that end from %s on, keep what was sent in their "+
-		"numbers. They hold no id: those whose key is one (user.id, user.anonymous_id, user.person, user_id, anonymous_id, "+
-		"device_id) were deleted, the names' hashes were taken out of sketches of up to %d values, and what a name can have "+
-		"left in a sketch of more was overwritten with what another left, whether the name was in it or not. Retention "+
-		"deletes them with other results", n, time.UnixMicro(first).UTC().Format(time.RFC3339), exactDistinct), nil
+	return fmt.Sprintf("%d results of rules across devices of the fleet, of windows that end from %s on, keep what was "+
+		"sent in their numbers. They do not name who was erased: those whose key was that id (as user.id, "+
+		"user.anonymous_id, user.person, user_id, anonymous_id or device_id) were deleted, its hash was taken out of "+
+		"sketches of up to %d values, and what it can have left in a sketch of more was overwritten with what another "+
+		"left, whether it was in it or not. Retention deletes them with other results", n,
+		time.UnixMicro(first).UTC().Format(time.RFC3339), exactDistinct), nil
 }
 
 // hashOf returns the hash that a sketch has for a string value.
@@ -60,6 +63,7 @@ func hashOf(name string) uint64 { return xxhash.Sum64(rawjson.AppendString(nil, 
 type forgetting struct {
 	tombstone.Target
 	db     *sqldb.DB
+	begun  int64 // windows that began later are left alone
 	hash   uint64
 	quoted []byte // the name as a JSON string
 	places []place
@@ -82,6 +86,9 @@ func countNaming(ctx context.Context, db *sqldb.DB, fleet string, who tombstone.
 	}
 	f := newForgetting(db, tombstone.Target{Fleet: fleet, Device: who.Device, Name: who.Name,
 		Until: time.Now().UnixMicro()})
+	if err := f.reach(ctx); err != nil {
+		return nil, err
+	}
 	counts := map[string]int64{}
 	for more := true; more; {
 		var some []changeTo
@@ -103,9 +110,12 @@ func eraseSums(ctx context.Context, db *sqldb.DB, t tombstone.Target) error {
 		return nil // they went with the fleet
 	}
 	f := newForgetting(db, t)
-	err := f.begin(ctx)
-	for more := true; err == nil && more; {
+	done, err := f.begin(ctx)
+	for more := !done; err == nil && more; {
 		more, err = f.step(ctx)
+	}
+	if err == nil && !done {
+		err = tombstone.Note(ctx, db, t.Job, countSketches, through, 0)
 	}
 	if err != nil {
 		return fmt.Errorf("taking a name out of sums of all devices: %w", err)
@@ -113,13 +123,33 @@ func eraseSums(ctx context.Context, db *sqldb.DB, t tombstone.Target) error {
 	return nil
 }
 
-// begin finds the partitions. One that comes later has nothing from before the tombstone.
-func (f *forgetting) begin(ctx context.Context) error {
+// through is the part under which an erasure notes that all of this is done. Its later passes, and those that repeat
+// what failed in another store, then find nothing of it to do: they would delete what came since.
+const through = "through"
+
+// begin finds the partitions, unless the erasure is through already. One that comes later has nothing from before the
+// tombstone.
+func (f *forgetting) begin(ctx context.Context) (done bool, err error) {
 	if err := migrate(ctx, f.db); err != nil {
-		return err
+		return false, err
+	}
+	var n int
+	if err := f.db.QueryRowContext(ctx, `SELECT count(*) FROM erased_count WHERE job = $1 AND what = $2 AND part = $3`,
+		f.Job, countSketches, through).Scan(&n); err != nil || n > 0 {
+		return n > 0, err
+	}
+	if err := f.reach(ctx); err != nil {
+		return false, err
 	}
 	versions, err := versionsOf(ctx, f.db)
 	f.places = slices.SortedFunc(maps.Keys(versions), place.compare)
+	return false, err
+}
+
+// reach sets begun.
+func (f *forgetting) reach(ctx context.Context) error {
+	ahead, err := aheadOf(ctx, f.db)
+	f.begun = f.Until + ahead
 	return err
 }
 

@@ -69,6 +69,13 @@ func namingRules(ctx context.Context, tx *sql.Tx, at place, pos *position) (rule
 			return nil, err
 		}
 		if set == nil {
+			var n int
+			if err := tx.QueryRowContext(ctx, `SELECT count(*) FROM rule_version WHERE version = $1`, version).Scan(&n); err != nil {
+				return nil, err
+			}
+			if n > 0 { // without them it is not known what the state of the partition names
+				return nil, fmt.Errorf("the rules %s of %s/%d are those of a newer weir: erase with that", version, at.topic, at.number)
+			}
 			continue
 		}
 		for _, r := range set.at(at.topic).Rules {
@@ -112,7 +119,7 @@ func (f *forgetting) states(ctx context.Context, tx *sql.Tx, at place, r *Rule) 
 		switch {
 		case err != nil:
 			return err
-		case is && !k.drop(r, f.Until), !is && !k.forget(f.hash, f.Until):
+		case is && !k.drop(r, f.begun), !is && !k.forget(f.hash, f.begun):
 			return nil
 		}
 		had += int64(bit(is))

@@ -6,6 +6,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"weir/internal/lifecycle/tombstone"
@@ -83,7 +85,8 @@ func (f *forgetting) told(ctx context.Context, tx *sql.Tx, all []changeTo) error
 		}
 		counts[now.what()]++
 	}
-	for what, n := range counts {
+	for _, what := range slices.Sorted(maps.Keys(counts)) { // in an order, as others lock these rows too
+		n := counts[what]
 		if err := tombstone.Add(ctx, tx, f.Job, what, n); err != nil {
 			return err
 		}
@@ -94,7 +97,7 @@ func (f *forgetting) told(ctx context.Context, tx *sql.Tx, all []changeTo) error
 // of returns what is to become of a result; is is false if it stays as it is.
 func (f *forgetting) of(key resultKey, raw []byte) (_ changeTo, is bool, err error) {
 	sum, err := readSum(raw)
-	if err != nil || sum.start > f.Until {
+	if err != nil || sum.start > f.begun {
 		return changeTo{}, false, err
 	}
 	if f.names(sum.key) {
