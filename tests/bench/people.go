@@ -32,7 +32,8 @@ const (
 )
 
 // peopleSettings give weir time and memory to do more at once: docs/user-events.md, "A million events a minute".
-var peopleSettings = []string{"GOMEMLIMIT=16GiB", "WEIR_USER_GATHER=20ms", "WEIR_LOG_LINGER=20ms", "WEIR_RULES_WAIT=100ms"}
+var peopleSettings = []string{"GOMEMLIMIT=16GiB", "WEIR_USER_GATHER=20ms", "WEIR_LOG_LINGER=20ms",
+	"WEIR_RULES_WAIT=100ms"}
 
 // people measures a million user events a minute through all streams that are shipped for them, and how soon queries
 // and alerts reflect an event.
@@ -101,7 +102,8 @@ func (b *bench) people(ctx context.Context) error {
 			"visitors, who have been there before, ten events a request, for %s; the generator is beside it. Shows: from an "+
 			"event's time until `/v1/analytics/events` counts it. Alert: from the tenth order of a burst until `/v1/alerts` "+
 			"has "+
-			"it. Both are looked for each 0.25 s. Settings: `"+strings.Join(peopleSettings, "`, `")+"`. Goals: 16,700 events/s, p95 of both 5 s, of queries 2 s.",
+			"it. Both are looked for each 0.25 s. Settings: `"+strings.Join(peopleSettings, "`, `")+
+			"`. Goals: 16,700 events/s, p95 of both 5 s, of queries 2 s.",
 			products, number(visitors), measured),
 		"events/s asked", "events/s", "refused", "µs of CPU per event", "peak memory MiB", "shows p50 s", "p95 s",
 		"alert p50 s",

@@ -74,12 +74,9 @@ func count(ctx context.Context, db *sqldb.DB, fleet, device string) (map[string]
 }
 
 // erase deletes the state and results of a device, or of a fleet if the target has no device. A key is of one device,
-// so that its state goes as a whole. Of sums across devices another store takes what names it (sketches.go), and the rest
-// of what they have counted stays. Sums of funnels that have counted the device are made anew. When erase returns nil,
-// this is durable; after a crash, it can be called again.
-//
-// The tombstone must be buried before, so that events that are applied later are checked against it. The version of
-// every partition grows, so that an output that has keys in memory reads them again before it writes.
+// so that its state goes as a whole. Of sums across devices another store takes what names it (sketches.go), and the
+// rest of what they have counted stays. Sums of funnels that have counted the device are made anew. When erase returns
+// nil, this is durable; after a crash, it can be called again.
 func erase(ctx context.Context, db *sqldb.DB, t tombstone.Target) error {
 	if err := migrate(ctx, db); err != nil {
 		return err

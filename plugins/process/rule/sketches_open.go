@@ -74,7 +74,8 @@ func namingRules(ctx context.Context, tx *sql.Tx, at place, pos *position) (rule
 				return nil, err
 			}
 			if n > 0 { // without them it is not known what the state of the partition names
-				return nil, fmt.Errorf("the rules %s of %s/%d are those of a newer weir: erase with that", version, at.topic, at.number)
+				return nil, fmt.Errorf("the rules %s of %s/%d are those of a newer weir: erase with that", version, at.topic,
+					at.number)
 			}
 			continue
 		}

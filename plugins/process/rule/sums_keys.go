@@ -10,10 +10,10 @@ import (
 )
 
 // A rule across devices can have a key that is somebody's id, such as user.id. Its sums are then of one person, and
-// have the id itself. An erasure deletes them as it deletes those of a device's key. Whose id a part of a key is, a person's
-// or a device's, is told by its expression, which is also its name in results: erasing a device leaves the sums of a
-// person of the same id, and a currency that reads as a name is left alone. An expression that falls back from the one
-// to the other (user.id.or(device_id)) does not tell whose id it came to, and goes with both.
+// have the id itself. An erasure deletes them as it deletes those of a device's key. Whose id a part of a key is, a
+// person's or a device's, is told by its expression, which is also its name in results: erasing a device leaves the
+// sums of a person of the same id, and a currency that reads as a name is left alone. An expression that falls back
+// from the one to the other (user.id.or(device_id)) does not tell whose id it came to, and goes with both.
 var (
 	ofPeople  = regexp.MustCompile(`\b(user\.(id|anonymous_id|person)|user_id|anonymous_id)\b`)
 	ofDevices = regexp.MustCompile(`\bdevice_id\b`)
