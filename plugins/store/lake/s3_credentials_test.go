@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/minio/minio-go/v7/pkg/credentials"
 )
 
 // withoutCredentials hides all credentials of this machine from the test, and returns an empty home
@@ -139,8 +141,10 @@ func TestS3Credentials_AreRenewed(t *testing.T) {
 	if used() != "new" {
 		t.Fatal("the file was not read again after the credentials expired")
 	}
-	c := chain{until: time.Now().Add(-time.Second)}
-	if !c.IsExpired() {
-		t.Fatal("a chain whose time is over is not expired")
+	for until, expired := range map[time.Duration]bool{-time.Second: true, time.Hour: false} {
+		c := chain{current: &credentials.Static{}, until: time.Now().Add(until)}
+		if c.IsExpired() != expired {
+			t.Fatalf("a chain whose time is over in %v is expired: %t", until, !expired)
+		}
 	}
 }

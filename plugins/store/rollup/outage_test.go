@@ -152,11 +152,11 @@ func TestRollup_FlappingPostgresCountsEachEventOnce(t *testing.T) {
 	stop := make(chan struct{})
 	var flapping sync.WaitGroup
 	flapping.Go(func() {
-		for {
+		for up := 70 * time.Millisecond; ; up += 2 * time.Millisecond { // connecting can take longer
 			select {
 			case <-stop:
 				return
-			case <-time.After(70 * time.Millisecond):
+			case <-time.After(up):
 				g.shut()
 				time.Sleep(30 * time.Millisecond)
 				g.open(t)
