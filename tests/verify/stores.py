@@ -44,19 +44,34 @@ class Lake:
 
     def rows(self, problems):
         """Each row as a dict. An object that is not whole is a problem."""
+        folders = {}
         for path in self.objects():
-            try:
-                with self.fs.open_input_file(path) as f:
-                    table = pq.ParquetFile(f).read()
-            except FileNotFoundError:
-                raise Changed(path) from None  # compacted or expired meanwhile
-            except Exception as e:  # every way in which a reader refuses a file
-                problems.append(f"{path}: not a whole Parquet object: {e}")
-                continue
-            table = as_integers(table)
-            for row in table.to_pylist():
-                row["object"] = path
-                yield row
+            folders.setdefault(os.path.dirname(path), []).append(path)
+        for folder, paths in folders.items():
+            for path, table in self.tables(folder, paths, problems):
+                for row in as_integers(table).to_pylist():
+                    row["object"] = path
+                    yield row
+
+    def tables(self, folder, paths, problems):
+        """Whole objects of a folder with their paths, all as they are at some time: objects are merged within their
+        folder, so when one went away meanwhile, the folder is read again."""
+        for _ in range(10):
+            found, broken, gone = [], [], None
+            for path in paths:
+                try:
+                    with self.fs.open_input_file(path) as f:
+                        found.append((path, pq.ParquetFile(f).read()))
+                except FileNotFoundError:
+                    gone = path  # compacted or expired
+                    break
+                except Exception as e:  # every way in which a reader refuses a file
+                    broken.append(f"{path}: not a whole Parquet object: {e}")
+            if not gone:
+                problems += broken
+                return found
+            paths = [path for path in self.objects() if os.path.dirname(path) == folder]
+        raise Changed(gone)
 
 
 class Changed(Exception):

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import checks
+import stores
 import verify
 from journal import micros
 
@@ -249,6 +250,21 @@ class Verify(unittest.TestCase):
             self.assertIn(words, out)
         code, _ = self.run_on(System.move, after=lambda folder: os.remove(f"{folder}/rollups/rollup_1m/a.parquet"))
         self.assertIn("went away", str(code))
+
+    def test_a_folder_whose_objects_are_merged_while_they_are_read_is_read_again(self):
+        stale = set()
+
+        def listed(lake, objects=stores.Lake.objects):
+            found = list(objects(lake))
+            if lake.root in stale:
+                return found
+            stale.add(lake.root)  # the first listing, from before the merge
+            return [path.replace("a.parquet", "part.parquet") for path in found]
+
+        with mock.patch.object(stores.Lake, "objects", listed):
+            code, out = self.run_on()
+        self.assertEqual(code, 0, out)
+        self.assertEqual(len(stale), 2)  # the raw store and the dead letters
 
     def test_a_torn_object_is_named(self):
         def tear(folder):
