@@ -57,7 +57,7 @@ func Configure() {
 		debug.SetMemoryLimit(soft)
 	}
 	if os.Getenv("GOGC") == "" {
-		follow(pace{Most: 400, Least: 50, Rest: 25, Budget: budgetOf(debug.SetMemoryLimit(-1))})
+		follow(paceOf(debug.SetMemoryLimit(-1)))
 	}
 }
 
@@ -74,13 +74,23 @@ func timesOf(given uint64, most int) int {
 	return times
 }
 
-// budgetOf is the budget below a memory limit, as large a part of it as of soft, and
-// that of soft where the limit is less, or there is none.
+// paceOf is the pace below a memory limit of the environment, of soft, or of none.
+func paceOf(limit int64) pace {
+	p := pace{Most: 400, Least: 50, Rest: 25, Budget: budgetOf(limit)}
+	if p.Budget > budget {
+		p.Most = 800
+	}
+	return p
+}
+
+// budgetOf is the budget below a memory limit: three fifths of what is given beyond soft
+// are for the heap, too. The rest is for what is not on it, and for what a collection
+// finds alive beyond the budget.
 func budgetOf(limit int64) uint64 {
 	if limit <= soft || limit == math.MaxInt64 {
 		return budget
 	}
-	return uint64(float64(limit) / soft * budget)
+	return budget + uint64(limit-soft)/5*3
 }
 
 // follow sets the pace after every collection, and when the process comes to rest,

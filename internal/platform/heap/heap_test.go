@@ -19,8 +19,8 @@ func TestPace_GivesMemoryForCPUUpToTheBudget(t *testing.T) {
 }
 
 func TestPace_WhoGivesMoreMemoryHasItUsed(t *testing.T) {
-	for limit, want := range map[int64]uint64{0: budget, 1 << 30: budget, soft: budget, 2 * soft: 2 * budget,
-		8 * soft: 8 * budget, math.MaxInt64: budget} {
+	for limit, want := range map[int64]uint64{0: budget, 1 << 30: budget, soft: budget,
+		2 * soft: budget + soft/5*3, 11 * soft: budget + 6*soft, math.MaxInt64: budget} {
 		if got := budgetOf(limit); got != want {
 			t.Errorf("with a limit of %d bytes the budget is %d, expected %d", limit, got, want)
 		}

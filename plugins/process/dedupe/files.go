@@ -50,7 +50,7 @@ func openFiles(fs vfs.FS, path string, ttl time.Duration, log logger) (*files, e
 	opts := &pebble.Options{
 		FS: waitForRoom(fs, path, log), Logger: pebbleLog{path, log},
 		FormatMajorVersion: pebble.FormatNewest,
-		MemTableSize:       16 << 20,
+		MemTableSize:       uint64(16<<20) * uint64(heap.Times(4)), // so many times as many claims until files are merged
 		CacheSize:          48 << 20,
 		MaxOpenFiles:       256,
 		// Claims are rarely searched for, and whole buckets of them are deleted:

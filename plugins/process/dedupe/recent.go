@@ -5,7 +5,7 @@ const (
 	// seconds of 80,000 a second.
 	recentMost = 1 << 18
 	// recentTimes is how many times as many are with a larger budget.
-	recentTimes = 8
+	recentTimes = 16
 	// recentWays is how many of them have the same place: two lines of a cache.
 	recentWays = 4
 	// recentText is the memory of what one of them says; one that says more than usual

@@ -25,10 +25,10 @@ import (
 // journalMost is how many bytes the journals of a process's partitions have together
 // before a checkpoint begins: a million events or less, which a start counts again in
 // a few seconds. With more memory it is up to journalTimes as many: a key that changes all
-// the time is a row so many times less often.
+// the time is a row so many times less often, and a start takes so many times as long.
 const (
 	journalMost  = 64 << 20
-	journalTimes = 4
+	journalTimes = 8
 )
 
 // emptySeq is what rows count of an empty journal.
