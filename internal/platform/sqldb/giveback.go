@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+
+	"weir/internal/platform/flow"
 )
 
 // Below so much free space a SQLite file stays as it is: new rows will fill it.
@@ -15,8 +17,11 @@ const (
 	rewriteShare = 4 // a file made before it could shrink is written anew when a quarter of it is free
 )
 
-// vacuumPages is how many pages go in one transaction, which writers wait for.
-const vacuumPages = 1000
+const (
+	// vacuumPages is how many pages go in one transaction, which writers wait for.
+	vacuumPages = 1000
+	pageRows    = 10 // what a page counts for beside rows
+)
 
 // GiveBack returns the space that deletions left in a SQLite file to the file
 // system, when there is enough of it, and tells how much it was. PostgreSQL does
@@ -71,7 +76,9 @@ func giveBack(ctx context.Context, conn *sql.Conn) (int64, error) {
 			return 0, err
 		}
 	}
+	aside := flow.AsideOf(ctx)
 	for left := free; mode != none && left > 0; {
+		aside.Step(vacuumPages * pageRows)
 		if err := drain(ctx, conn, fmt.Sprintf(`PRAGMA incremental_vacuum(%d)`, vacuumPages)); err != nil {
 			return 0, err
 		}
