@@ -13,7 +13,7 @@ type Aside struct {
 }
 
 // asideRows is how many rows a second such work goes over while requests wait for a core: it never ends altogether.
-const asideRows = 10_000
+const asideRows = 5_000
 
 type asideKey struct{}
 
