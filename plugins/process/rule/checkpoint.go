@@ -13,55 +13,53 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// A checkpoint writes the rows of all keys that changed, so that the journal up to there
-// can go. Nothing waits for it: it begins with a list of these keys, and each batch that
-// follows writes some of their rows, as they are with that batch. So rows are of different
-// moments, and each says of which: `seq` is the last entry of the journal that it counts.
-// Who reads a partition anew counts an entry again for those keys alone whose row does not
-// count it yet (replay). When the list is empty, the entries from before it was made go.
+// A checkpoint writes the rows of all keys that changed, so that the journal entries from before its beginning can be
+// deleted. No batch waits for a checkpoint: it begins with a list of those keys, and each batch that follows writes
+// some of their rows, with the state that the keys have after that batch. So the rows of a partition are of different
+// moments. The column seq of a row is the last journal entry that its state counts. A process that loads the partition
+// replays an entry only for the keys whose rows do not count it yet (replay). When the list is empty, the entries from
+// before the checkpoint began are deleted. A crash before that leaves rows and entries that replay to the same state.
 //
-// A key that is gone while its row is still there leaves a row without a state: without
-// it, the entries that made the key go would make it anew. It is a grave, and is deleted
-// when the entries that it counts are gone.
+// A key may end while the journal still has entries with its events. Then its row stays, with an empty state: without
+// the row, a replay of these entries would open the key again. Such a row is a grave. It is deleted after the entries
+// that it counts.
 const (
-	// rowsEach is how many rows a batch writes, of all partitions' checkpoints together.
+	// rowsEach is how many rows a batch writes, for the checkpoints of all partitions together.
 	rowsEach = 256
-	// hurried is how many times as many it writes where journals grow faster than rows are
-	// written: all of it when they have twice journalMost.
+	// hurried is the largest factor by which rowsEach is multiplied while the journals together are larger than
+	// journalMost. The factor grows with their size, and is largest at twice journalMost.
 	hurried = 16
-	// passedMost is how many keys of a list without a row to write are passed over for each
-	// row.
+	// passedMost bounds the time for keys of a list that need no row: so many may be skipped for each row.
 	passedMost = 16
 )
 
-// checkpoint is how far the rows of a partition are written.
+// checkpoint is the progress of a partition's checkpoint.
 type checkpoint struct {
-	until   int64 // the entries up to this one go when the lists are empty; 0: none is under way
+	until   int64 // the last entry to delete when the lists are empty; 0: no checkpoint is under way
 	began   time.Time
-	covered int       // bytes of these entries
-	lists   []changes // what is to be written, by rule: each is put in order when its turn comes
-	graves  []grave   // in the order of their seq
-	trimmed int64     // the entries up to this one are gone
+	covered int       // the size in bytes of the entries up to until that are not deleted
+	lists   []changes // the keys whose rows are to be written, by rule
+	graves  []grave   // sorted by seq
+	trimmed int64     // the last entry that was deleted
 }
 
-// changes are the keys of a rule that changed.
+// changes are the changed keys of a rule. They are sorted by name when the first of them is written.
 type changes struct {
 	op     *operator
 	keys   []*keyState
 	sorted bool
 }
 
-// grave is a row without a state.
+// grave is a row with an empty state: the key has ended, and seq is the last entry that the row counts.
 type grave struct {
 	op   *operator
 	name string
 	seq  int64
 }
 
-// mark begins a checkpoint of all that changed with the batch at hand and before. The next
-// entry is the first that is left of the journal when it ends. A key that is open now, and
-// gone when its turn comes, needs a grave, whether it had a row or not: what is left may be
-// the end of it without its beginning.
+// mark begins a checkpoint of all keys that changed with the current batch or before. The next entry is the first that
+// remains in the journal when the checkpoint is complete. A key that exists now, and has ended when its row is due,
+// needs a grave even if it never had a row: the remaining entries may have its last events without its first ones.
 func (h *held) mark() {
 	h.until, h.began, h.covered, h.lag = h.version, time.Now(), h.lag, 0
 	for _, op := range h.ops {
@@ -69,7 +67,7 @@ func (h *held) mark() {
 		keys = slices.DeleteFunc(keys, func(k *keyState) bool {
 			now := op.keys[k.name]
 			k.saved = k.saved || now == k
-			return !k.saved || now != nil && now != k // that is in the list, or its row is right
+			return !k.saved || now != nil && now != k // the newer key has a row to come, or an up-to-date one
 		})
 		if len(keys) > 0 {
 			h.lists = append(h.lists, changes{op: op, keys: keys})
@@ -77,7 +75,8 @@ func (h *held) mark() {
 	}
 }
 
-// takeChanged is which keys changed since it was last called, and have no row since.
+// takeChanged returns the keys that changed since the last call, without those whose row was written since they
+// changed.
 func (op *operator) takeChanged() []*keyState {
 	keys := op.changed[:0]
 	for _, k := range op.changed {
@@ -91,14 +90,13 @@ func (op *operator) takeChanged() []*keyState {
 	return keys
 }
 
-// write gives the row of a key that changed to a writer: what there is now of its name, with
-// the entry seq. That may be another key, which began when this one was gone; the row of the
-// old one must not outlive the entries that made it go. left says that entries which a row
-// counts may stay, so that one of a key that is gone is a grave; else no row of it stays,
-// whatever that counts.
+// write gives the row of a changed key to a writer: the present state under the key's name, which counts the journal up
+// to the entry seq. That may be the state of a newer key of the same name, which began after k ended. The row of k must
+// be replaced before the entries with k's end are deleted. If left is true, entries that the row counts may remain in
+// the journal, so the row of a key that has ended becomes a grave; else that row is deleted, whatever its seq is.
 func (h *held) write(w *rowWriter, op *operator, k *keyState, seq int64, left bool) {
 	k.dirty = false
-	if op == w.of && k.name == w.name { // lists are in the order of names
+	if op == w.of && k.name == w.name { // lists are sorted: its row was written just before
 		return
 	}
 	_, key, _ := strings.Cut(k.name, "\x00")
@@ -121,20 +119,20 @@ func (h *held) write(w *rowWriter, op *operator, k *keyState, seq int64, left bo
 	w.name = k.name
 }
 
-// someRows are rows of a partition that are written together.
+// someRows are rows of a partition that are written in one transaction.
 type someRows struct {
 	at   place
 	rows *rowWriter
-	trim int64 // the entries up to this one go: the checkpoint is whole; 0: none
+	trim int64 // the last entry to delete, because these rows complete the checkpoint; 0: it is not complete
 }
 
-// takeRows takes rows of a checkpoint, as they are with the batch at hand, and graves that
-// may go.
+// takeRows takes up to so many rows of a checkpoint, with the state after the current batch, and graves that can be
+// deleted. n is how much of the batch's budget of rows that uses, at least 1.
 func (h *held) takeRows(rows int) (some someRows, n int) {
 	w, passed := rowsOf(h.partition), 0
 	for len(h.lists) > 0 && w.n < rows && passed < passedMost*rows {
 		list := &h.lists[0]
-		if !list.sorted { // pages that rows share are read and written once
+		if !list.sorted { // neighbouring rows share database pages, which are then read and written once
 			slices.SortFunc(list.keys, func(a, b *keyState) int { return strings.Compare(a.name, b.name) })
 			list.sorted = true
 		}
@@ -174,9 +172,9 @@ func (s *someRows) write(ctx context.Context, tx *sql.Tx, most int) error {
 	return nil
 }
 
-// takeSomeRows begins a checkpoint of one of the partitions that a batch changed, if one
-// is due, and takes rows of those that are under way, the oldest first, as they are with
-// the batch, whose version is counted already.
+// takeSomeRows begins a checkpoint of one of the partitions that a batch changed, if one is due. It takes rows of the
+// checkpoints under way in these partitions, of the oldest checkpoint first, with the state after the batch. The
+// version of each partition must be the one that the batch gets.
 func (o *output) takeSomeRows(changed []*held) (all []someRows) {
 	lag := o.journaled()
 	if due := o.duly(changed, lag); due != nil {
@@ -201,13 +199,13 @@ func (o *output) takeSomeRows(changed []*held) (all []someRows) {
 	return all
 }
 
-// working tells whether rows are to be written, or graves to go.
+// working reports whether there are rows to write or graves to delete.
 func (c *checkpoint) working() bool {
 	return c.until > 0 || len(c.graves) > 0 && c.graves[0].seq <= c.trimmed
 }
 
-// journaled is how many bytes the journals of the partitions have for which something
-// still comes: one that had nothing for long may be another process's by now.
+// journaled returns the size in bytes of the journals of the partitions that had a batch in the last 2*rowsEvery.
+// Another process may own the others by now.
 func (o *output) journaled() (all int) {
 	for _, h := range o.places {
 		if time.Since(h.arrived) < 2*o.rowsEvery() {
@@ -217,8 +215,9 @@ func (o *output) journaled() (all int) {
 	return all
 }
 
-// duly is of which of the partitions of a batch a checkpoint is to begin: one at a time,
-// of which the journal is the longest.
+// duly returns the partition of a batch whose checkpoint is to begin, nil for none: among those whose checkpoint is
+// due, the one with the longest journal. A checkpoint is due when all journals together (lag) have reached journalMost,
+// or when the oldest entry that no checkpoint covers has waited for rowsEvery.
 func (o *output) duly(changed []*held, lag int) (due *held) {
 	for _, h := range changed {
 		if h.enters && h.until == 0 && h.lag > 0 && (due == nil || h.lag > due.lag) &&
@@ -229,9 +228,9 @@ func (o *output) duly(changed []*held, lag int) (due *held) {
 	return due
 }
 
-// rowsEvery is how long an entry waits at most for the next batch to begin a checkpoint.
-// Who asks another process what is open counts the journal again; with a file that is
-// seldom, and keys that change all the time are rows once in that time.
+// rowsEvery is the age of an entry at which the next batch begins a checkpoint. A query for open windows that another
+// process owns has to replay the journal, so with PostgreSQL journals are kept short. With SQLite such queries are
+// rare, and a longer time means fewer writes of keys that change all the time.
 func (o *output) rowsEvery() time.Duration {
 	if o.db.Dialect == sqldb.Postgres {
 		return 30 * time.Second

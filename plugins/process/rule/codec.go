@@ -13,7 +13,7 @@ import (
 // stateVersion is the version of the format of the state of windows, its first byte.
 const stateVersion = 1
 
-var errDamaged = errors.New("it is damaged, or of a newer weir")
+var errDamaged = errors.New("it is damaged, or a newer version of weir wrote it")
 
 // append appends the state of a key, as decodeKey reads it.
 func (k *keyState) append(b []byte) []byte {

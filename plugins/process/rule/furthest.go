@@ -15,11 +15,11 @@ import (
 const funnelPrefix = "funnel_"
 
 // IsFunnel tells by the name of a rule whether it is a funnel. The values of a funnel's results are its steps in order:
-// null from the first step on that was not made.
+// a step that was not made, and all after it, are null.
 func IsFunnel(rule string) bool { return strings.HasPrefix(rule, funnelPrefix) }
 
-// FunnelSteps reads the values of a funnel's result, a JSON object. names are those of its steps in order, without the
-// first known ones; made is how many steps, from the first on, are not null.
+// FunnelSteps reads the values of a funnel's result, a JSON object. names are the names of its steps in order, without
+// the first known of them; made is the number of steps before the first that is null.
 func FunnelSteps(values []byte, known int) (names []string, made int, err error) {
 	open, n := true, 0
 	_, err = rawjson.Object(values, 0, 0, func(name []byte, plain bool, i int) (int, error) {
@@ -37,11 +37,11 @@ func FunnelSteps(values []byte, known int) (names []string, made int, err error)
 	return names, made, err
 }
 
-// Furthest counts how far devices came in a funnel: each device once, at the furthest step that it made. It holds
-// sketches of hashes, not devices: what was added cannot be taken out. Adding and merging are commutative, and apart
-// from Entries idempotent.
+// Furthest counts how far devices came in a funnel: each device once, at the furthest step that it made. It has
+// sketches of hashes, not device names, so nothing can be removed from it. Adding and merging are commutative and,
+// except for Entries, idempotent.
 type Furthest struct {
-	Entries int64 // results: a device may begin more than once
+	Entries int64 // the number of results; a device may have several
 
 	names []string   // of the steps
 	none  distinct   // devices of results without any step
@@ -96,8 +96,8 @@ func (f *Furthest) Exact() bool {
 	return f.none.regs == nil && !slices.ContainsFunc(f.made, func(d distinct) bool { return d.regs != nil })
 }
 
-// Devices returns how many devices began, and how many made each step. An estimate is cut to the number of the step
-// before.
+// Devices returns how many devices began, and how many made each step. An estimate that exceeds the number of the
+// previous step is lowered to that number.
 func (f *Furthest) Devices() (began int64, steps []FurthestStep) {
 	var all distinct
 	all.merge(&f.none)

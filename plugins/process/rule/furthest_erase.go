@@ -14,9 +14,10 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// Nothing can be taken out of a sum. So an erasure deletes, with the results of a device, the sums of the hours in
-// which they are. They are then made anew from the remaining results, some in each transaction; until that is done (due
-// = 1), readers of the hour read its results one by one. The number of remaining results (entries) is right at once.
+// Nothing can be removed from a sum. So an erasure deletes, with the results of a device, the sums of the hours that
+// have such results. These sums are then computed again from the remaining results, some in each transaction. Until
+// that is done (due = 1), readers of the hour read its results one by one. The number of remaining results (entries) is
+// right at once.
 
 // countSums is the kind under which an erasure counts the hours whose sums it deletes.
 const countSums = "rule_funnel_hours"
@@ -51,7 +52,8 @@ func eraseResults(ctx context.Context, tx *sql.Tx, t tombstone.Target) error {
 	}, `DELETE FROM rule_result`+ofTarget+` RETURNING rule, window_end, summed`, t.Fleet, t.Device); err != nil {
 		return err
 	}
-	if err := sqldb.Each(ctx, tx, func(row sqldb.Row) error { // deleted results may have been its
+	// such sums count results that retention has deleted: the device's may be among them
+	if err := sqldb.Each(ctx, tx, func(row sqldb.Row) error {
 		key := furthestKey{fleet: t.Fleet}
 		err := row.Scan(&key.rule, &key.hour)
 		touched[key] += 0
@@ -82,8 +84,8 @@ func countHours(ctx context.Context, q querier, fleet, device string) (n int64, 
 	return n, err
 }
 
-// startAnew deletes the sums of an hour that has lost so many results, and leaves a row that is due to be made anew.
-// had is 1, or 0 if the hour had no sums.
+// startAnew deletes the sums of an hour of which gone results were erased, and leaves a row that is due to be computed
+// again, unless no results remain. had is 1, or 0 if the hour had no sums.
 func startAnew(ctx context.Context, tx *sql.Tx, key furthestKey, gone int64) (had int64, err error) {
 	left, err := takeSums(ctx, tx, key, false)
 	if err != nil || left == nil {
@@ -150,7 +152,7 @@ func takeSums(ctx context.Context, tx *sql.Tx, key furthestKey, steps bool) (*of
 	return all, nil
 }
 
-// put writes the sum as one row of no topic.
+// put writes the sum as one row without a topic.
 func (s *ofSeveral) put(ctx context.Context, tx *sql.Tx, key furthestKey) error {
 	_, err := tx.ExecContext(ctx, `INSERT INTO rule_furthest (fleet, rule, hour, topic, part, entries, since, told_at, thinned, due,
 		at_end, steps) VALUES ($1, $2, $3, '', -1, $4, $5, $6, $7, $8, $3, $9)`, key.fleet, key.rule, key.hour, s.Entries,
@@ -161,22 +163,23 @@ func (s *ofSeveral) put(ctx context.Context, tx *sql.Tx, key furthestKey) error 
 // remakeMost bounds the results that one transaction reads, because in SQLite other writers wait for it.
 const remakeMost = 5000
 
-// remakeSums makes all sums of a fleet anew that are due, the newest hours first. After a crash the next call goes on
-// from the last transaction.
+// remakeSums computes all sums of a fleet that are due again, the newest hours first. After a crash the next call goes
+// on after the last committed transaction.
 func remakeSums(ctx context.Context, db *sqldb.DB, fleet string) error {
 	for more := true; more; {
 		if err := tombstone.Update(ctx, db, func(tx *sql.Tx) (err error) {
 			more, err = remakeSome(ctx, tx, db.ForUpdate(), fleet, remakeMost)
 			return err
 		}); err != nil {
-			return fmt.Errorf("making the sums of funnels anew: %w", err)
+			return fmt.Errorf("computing the sums of funnels again: %w", err)
 		}
 	}
 	return nil
 }
 
 // remakeSome goes on with the newest hour that is due, by at most so many results; more is false if no hour is due.
-// Results that come meanwhile are in the sums of their partitions; that they are read here as well changes no set.
+// Results that are written meanwhile are in the sums of their partitions already. Reading them here as well is
+// harmless: adding a device to a set again changes nothing.
 func remakeSome(ctx context.Context, tx *sql.Tx, lock, fleet string, most int) (more bool, err error) {
 	key := furthestKey{fleet: fleet}
 	var end int64
@@ -262,5 +265,5 @@ func gatherSums(ctx context.Context, db *sqldb.DB, before time.Time) error {
 	return nil
 }
 
-// errDue says that an erasure has made the sums of the hour due meanwhile: they are not merged.
-var errDue = errors.New("the sums are being made anew")
+// errDue says that an erasure has made the sums of the hour due in the meantime, so they are not merged.
+var errDue = errors.New("the sums are being computed again")

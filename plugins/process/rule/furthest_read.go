@@ -12,9 +12,9 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// ErrRemade says that sums of the range are being made anew after an erasure, and that their results are too many to be
-// read one by one. The caller may try again later.
-var ErrRemade = errors.New("sums of the range are being made anew, after an erasure")
+// ErrRemade says that sums of the range are being computed again after an erasure, and that they have too many results
+// to be read one by one. The caller may try again later.
+var ErrRemade = errors.New("sums of the range are being computed again after an erasure")
 
 // FunnelEntries returns how many results of a funnel are in the sums of the whole hours of a range.
 func FunnelEntries(ctx context.Context, db *sqldb.DB, q Query) (n int64, err error) {
@@ -35,9 +35,9 @@ func (q *Query) hours() (first, last int64) {
 }
 
 // SumFunnel adds up a funnel over a range: the sums of its whole hours, and one by one the results that these do not
-// count: those at the ends of the range, those of hours whose sums are being made anew, and those that an earlier weir
-// or a rule with a window has written. It reads at most so many results one by one, else the error is ErrTooMany, or
-// ErrRemade if hours that are being made anew take it beyond that.
+// count: those at the ends of the range, those of hours whose sums are being computed again, and those that an earlier
+// version of weir or a rule with a window has written. It reads at most so many results one by one. If there are more,
+// the error is ErrTooMany, or ErrRemade if the number is exceeded only by hours whose sums are being computed again.
 func SumFunnel(ctx context.Context, db *sqldb.DB, q Query, most int) (*Furthest, error) {
 	if err := migrate(ctx, db); err != nil {
 		return nil, err
@@ -91,7 +91,7 @@ func (s *funnelSum) read(ctx context.Context, tx *sql.Tx) error {
 	return nil
 }
 
-// sums adds the sums of hours, except those that are due to be made anew: it returns these hours.
+// sums adds the sums of hours, except of those that are due to be computed again, which it returns.
 func (s *funnelSum) sums(ctx context.Context, tx *sql.Tx, first, last int64) (remade map[int64]bool, err error) {
 	remade = map[int64]bool{}
 	const of = ` FROM rule_furthest WHERE fleet = $1 AND rule = $2 AND hour >= $3 AND hour < $4`
@@ -124,7 +124,7 @@ func (s *funnelSum) sums(ctx context.Context, tx *sql.Tx, first, last int64) (re
 const ofUnsummed = ` AND r.summed = 0 AND substr(r.rule, 1, 7) = '` + funnelPrefix + `'`
 
 // results adds, one by one, the results of windows that end in [from, to): all of them or, if unsummed, those that no
-// sum counts, without the hours in but.
+// sum counts, except in the hours of but.
 func (s *funnelSum) results(ctx context.Context, tx *sql.Tx, from, to int64, unsummed bool, but map[int64]bool) error {
 	if from >= to {
 		return nil

@@ -13,12 +13,11 @@ import (
 )
 
 // The table rule_furthest has the sums of funnels' results by hour and partition. A row is written in the transaction
-// that writes the results which it counts, and these are marked as summed. Results that are not summed - of an earlier
-// weir, or of a rule with a window, which may revise them - are found by an index, and counted one by one. Results of
-// patterns are neither revised nor retracted.
+// that writes the results which it counts, and these are marked as summed. Results that are not summed are found by an
+// index, and counted one by one: those of an earlier version of weir, and those of a rule with a window, which may be
+// revised. Results of patterns are neither revised nor retracted.
 //
-// A row without a topic has the sums of several partitions: of an hour that is over, or one in which results were
-// erased.
+// A row without a topic has the sums of several partitions, of an hour that is over or of which results were erased.
 
 // hourLong is an hour, in microseconds.
 const hourLong = int64(time.Hour / time.Microsecond)
@@ -36,7 +35,7 @@ func (k furthestKey) compare(o furthestKey) int {
 	return cmp.Or(cmp.Compare(k.fleet, o.fleet), cmp.Compare(k.rule, o.rule), cmp.Compare(k.hour, o.hour))
 }
 
-// sumsMost bounds the rows of one statement, because a row may take 4 KiB for each step of its funnel.
+// sumsMost bounds the rows of one statement: a row may have 4 KiB for each step of its funnel.
 const sumsMost = 50
 
 // saveFurthest adds results to the sums of their hours. They must be new in rule_result.

@@ -11,46 +11,45 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// Writing the row of every key that a batch touched costs several times what
-// counting does. So a batch is an entry of a journal: what rules look at of each
-// event, in the order of the log, and where time went on without one. Rows are
-// written some with each batch, when it is time (checkpoint.go).
+// Writing the row of every key that a batch changed costs several times what counting does. So a batch writes one entry
+// into a journal instead: of each event the values that rules look at, in the order of the log, and the steps of the
+// watermark that no event made. The rows are written later, by checkpoints (checkpoint.go).
 //
-// Rows with the journal after them are what a partition has in memory: who takes
-// it over reads the rows, and counts the entries again by the rules and bounds
-// that they were counted by, as its first entry has them. What they told is told
-// already. So nothing is journaled while a rule drains or while only some fleets
-// have it, nor where two topics are joined: rows are written with each batch then.
+// The rows and the entries after them yield the state that a partition has in memory. A process that takes the
+// partition over reads the rows, and replays the entries with the rules and limits under which they were first counted:
+// the first entry has the text of the rules, and each entry its limits. The results of a replay are dropped, since they
+// were stored with the batch. A replay works with one rule set at one place. So while a rule drains or a version is
+// active for some fleets only, and where two topics are joined, nothing is journaled: each batch writes its rows.
 
-// journalMost is how many bytes the journals of a process's partitions have together
-// before a checkpoint begins: a million events or less, which a start counts again in
-// a few seconds. With more memory it is up to journalTimes as many: a key that changes all
-// the time is a row so many times less often, and a start takes so many times as long.
+// journalMost is the size in bytes that the journals of a process's partitions have together when a checkpoint begins.
+// That is a million events or less, which are replayed at a start in a few seconds. With more memory it is up to
+// journalTimes as large, so that a key that changes all the time is written less often; a start takes that many times
+// as long.
 const (
 	journalMost  = 64 << 20
 	journalTimes = 8
 )
 
-// emptySeq is what rows count of an empty journal.
+// emptySeq is the seq of rows that are written together with the deletion of the journal.
 const emptySeq = 0
 
 // journaled is the journal of a partition, and its next entry.
 type journaled struct {
 	checkpoint
-	enters  bool // what is applied goes there
+	enters  bool // the current batch is journaled
 	entry   entryWriter
-	lag     int       // bytes of the entries that no checkpoint covers
-	since   time.Time // when it had none
+	lag     int       // the size in bytes of the entries that no checkpoint covers
+	since   time.Time // since when there are such entries
 	scratch []byte
 }
 
-// head is that of what goes into the journal next.
+// head returns the head of the next entry.
 func (h *held) head(text string) head {
 	return head{entryVersion, h.set.Version, text, h.time, h.delay, h.perFleet}
 }
 
-// open begins the entry of a batch, if it is journaled. The first entry of a journal, and the first after a checkpoint
-// began, have the text of the rules.
+// open begins the entry of a batch, if the batch is journaled. The first entry of a journal, and the first after a
+// checkpoint began, which will be the first of the journal, have the text of the rules.
 func (h *held) open() {
 	h.enters = len(h.drains) == 0 && len(h.tally.Turns) == 0 && h.forSome == nil && h.sides == nil
 	if !h.enters {
@@ -63,8 +62,8 @@ func (h *held) open() {
 	h.entry.begin(h.head(text))
 }
 
-// enter notes an event that rules were given, and what they missed of it; of one that all
-// of them have passed over the time alone is enough.
+// enter adds an event to the entry, with the rules that refused its key. If every rule filtered the event out (counted
+// is false), it adds only the watermark.
 func (h *held) enter(raw []byte, e *record, device string, counted bool, missed []Miss) {
 	if !h.enters {
 		return
@@ -88,9 +87,8 @@ func (h *held) enter(raw []byte, e *record, device string, counted bool, missed 
 	h.entry.event(tagWhole, e, device, raw)
 }
 
-// replay counts entries again, those of one fleet or, if it is "", of all, for the keys
-// whose rows do not count them yet. Nothing of it is told, and nothing noted. p.recount is
-// from before the rows were read.
+// replay counts entries again, of one fleet or, if fleet is "", of all, for the keys whose rows do not count them yet.
+// It emits no results, and leaves the tallies as they were. p.recount must have been set before the rows were read.
 func (p *partition) replay(entries []journaledAt, fleet string) error {
 	type noted struct {
 		tally   Counts
@@ -141,8 +139,8 @@ func (p *partition) replay(entries []journaledAt, fleet string) error {
 	return nil
 }
 
-// resume counts the entries of a partition's journal again, whose rows are in memory, as
-// they were counted by the same rules and bounds.
+// resume replays the journal of a partition whose rows have been read. The error is errDamaged if the watermark is then
+// not the stored one, moment.
 func (h *held) resume(j journal, moment int64) (err error) {
 	if err := h.overlay(j, ""); err != nil {
 		return err
@@ -161,8 +159,8 @@ func (h *held) resume(j journal, moment int64) (err error) {
 	return nil
 }
 
-// fold writes a journal as rows, and empties it, by the rules by which it was counted: a known set of that version, or
-// their text in the journal.
+// fold writes the state that a journal yields as rows, and deletes the journal. It counts with the rules of the
+// journal's version: the set in known, or else the text in the journal.
 func fold(ctx context.Context, tx *sql.Tx, dialect sqldb.Dialect, known map[string]*Set, at place, pos *position,
 	j journal) error {
 	set := known[j.of.rules]
@@ -184,16 +182,16 @@ func fold(ctx context.Context, tx *sql.Tx, dialect sqldb.Dialect, known map[stri
 	if err := h.saveRows(ctx, tx, rowsMost(dialect)); err != nil {
 		return err
 	}
-	return emptyJournal(ctx, tx, at) // also where it has nothing but images
+	return emptyJournal(ctx, tx, at) // saveRows does not if the journal has only images
 }
 
 // journal is the journal of a partition as it was read.
 type journal struct {
-	of      head          // of the first entry: where counting goes on from
+	of      head          // the head from which counting goes on
 	text    string        // of the rules
-	images  []journaledAt // of an earlier weir: journal_before.go
-	entries []journaledAt
-	old     bool // an earlier weir wrote some of it
+	images  []journaledAt // written by an earlier version of weir: journal_before.go
+	entries []journaledAt // those after the images
+	old     bool          // an earlier version of weir wrote some of it
 }
 
 type journaledAt struct {
@@ -203,7 +201,7 @@ type journaledAt struct {
 
 func (j *journal) empty() bool { return len(j.images) == 0 && len(j.entries) == 0 }
 
-// before is the last entry that is gone.
+// before returns the number of the last deleted entry, MaxInt64 if there are no entries.
 func (j *journal) before() int64 {
 	if len(j.entries) == 0 {
 		return math.MaxInt64
@@ -211,7 +209,7 @@ func (j *journal) before() int64 {
 	return j.entries[0].seq - 1
 }
 
-// recount is how its entries are counted again; nil: there are none.
+// recount returns the state for the replay of the entries, nil if there are none.
 func (j *journal) recount() *recount {
 	if len(j.entries) == 0 {
 		return nil
@@ -265,7 +263,7 @@ func (j *journal) begin() (err error) {
 	return err
 }
 
-// saveEntry writes the entry of a batch.
+// saveEntry writes the entry of a batch, unless it is empty.
 func (h *held) saveEntry(ctx context.Context, tx *sql.Tx) error {
 	if h.entry.empty() {
 		return nil
@@ -285,7 +283,7 @@ func (h *held) entered(bytes int) {
 	h.lag += bytes
 }
 
-// journal writes an entry. It is numbered by the version that the partition has with it.
+// journal writes an entry. Its number is the version that the partition gets with it.
 func (h *held) journal(ctx context.Context, tx *sql.Tx, entry []byte) error {
 	return writeEntry(ctx, tx, place{h.topic, h.number}, h.version+1, entry)
 }

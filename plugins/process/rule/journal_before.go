@@ -10,17 +10,16 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// For a while, what changed of a partition was written into its journal as an image: one
-// value with what was kept of each key, in the place of the entries before it. Such a
-// journal, and one whose entries do not say which keys were refused, is written as rows
-// when it is read.
+// Earlier versions of weir wrote the changed keys of a partition into its journal as an image: one value with the state
+// of each of these keys, which replaced the entries before it. A journal that has images, or entries that do not say
+// which keys were refused, is written as rows when it is read.
 
-// imageVersion begins an image in the journal.
+// imageVersion is the first byte of an image.
 const imageVersion = 100
 
 func isImage(entry []byte) bool { return len(entry) > 0 && entry[0] == imageVersion }
 
-// readImage calls do with what an image has of each key.
+// readImage calls do with the state of each key in an image; an empty state is that of a key that has ended.
 func readImage(entry []byte, do func(epoch, name string, state []byte) error) error {
 	d := &decoder{b: entry}
 	d.head()
@@ -30,7 +29,7 @@ func readImage(entry []byte, do func(epoch, name string, state []byte) error) er
 		case tagEpoch:
 			epoch = d.text()
 		case tagKey:
-			name, _ := d.text(), d.text() // and its device
+			name, _ := d.text(), d.text() // the second is its device
 			state := d.take(d.length(1))
 			if d.bad {
 				break
@@ -48,8 +47,7 @@ func readImage(entry []byte, do func(epoch, name string, state []byte) error) er
 	return nil
 }
 
-// overlay puts what images have in the place of what rows had, of a fleet or, if it is
-// "", of all.
+// overlay replaces the keys that were read from rows by those in images, of one fleet or, if fleet is "", of all.
 func (p *partition) overlay(j journal, fleet string) error {
 	for _, one := range j.images {
 		if err := readImage(one.entry, func(epoch, name string, state []byte) error {
@@ -78,8 +76,8 @@ func (p *partition) overlay(j journal, fleet string) error {
 	return nil
 }
 
-// foldImages writes the journals that have images as rows: who is erased has some there,
-// too.
+// foldImages writes the journals that have images as rows, because an erasure deletes rows and entries, but does not
+// look into images.
 func foldImages(ctx context.Context, tx *sql.Tx, dialect sqldb.Dialect) error {
 	places, err := positions(ctx, tx)
 	if err != nil {

@@ -6,38 +6,38 @@ import (
 	"strings"
 )
 
-// entryVersion begins an entry of the journal. One of a newer weir is refused; the first had
-// no tagRefused.
+// entryVersion is the version of the format of journal entries, their first byte. Entries of a later version are
+// refused. Version 1 had no tagRefused.
 const entryVersion = 2
 
-// The items that follow the head of an entry or an image, each with its tag first. Numbers are varints, texts have
-// their length before them.
+// The tags of the items that follow the head of an entry or an image. Each item begins with its tag. Numbers are
+// varints; a text follows its length.
 const (
-	tagFleet   = 1 // of the events that follow
-	tagEvent   = 2 // by the values that rules look at
-	tagWhole   = 3 // by its document
-	tagTime    = 4 // the partition's time went on, without an event
-	tagEpoch   = 5 // of an image (journal_before.go): of the keys that follow
-	tagKey     = 6 // of an image: a key with its device, and what is kept of it; nothing is no bytes
-	tagRefused = 7 // a rule for which the key of the next event is one too many of its fleet
+	tagFleet   = 1 // the fleet of the events that follow
+	tagEvent   = 2 // an event, with the values that rules look at
+	tagWhole   = 3 // an event, with its whole document
+	tagTime    = 4 // a step of the watermark that no event of the entry made
+	tagEpoch   = 5 // in an image (journal_before.go): the epoch of the keys that follow
+	tagKey     = 6 // in an image: a key, its device and its state; without bytes: the key has ended
+	tagRefused = 7 // a rule that refuses the next event, because its fleet has too many keys
 )
 
-// entryWriter makes an entry.
+// entryWriter encodes an entry.
 type entryWriter struct {
 	b          []byte
 	head       int    // length of the head
-	fleet      string // of the event before
-	at, offset int64  // of the event before: the next ones are differences
-	to         int64  // if went: the time that the partition has reached since
-	went       bool
+	fleet      string // of the previous event
+	at, offset int64  // of the previous event: the next ones are encoded as differences
+	to         int64  // if went: the watermark
+	went       bool   // the watermark moved after the previous item, and that is not encoded yet
 }
 
-// head says how an entry was counted, or where counting goes on after an image.
+// head says with which rules, limits and watermark an entry was counted, or with which counting goes on after an image.
 type head struct {
 	version         byte
 	rules           string
-	text            string // of the rules, in the first entry
-	time            int64  // of the partition, before it
+	text            string // of the rules; only in some entries, see open
+	time            int64  // the watermark before the entry
 	delay, perFleet int64
 }
 
@@ -70,18 +70,17 @@ func (w *entryWriter) event(tag byte, e *record, device string, payload []byte) 
 	w.b, w.at, w.offset = append(b, payload...), e.At, e.Offset
 }
 
-// refused notes that the key of the next event is one too many for a rule.
+// refused adds that a rule refuses the next event, because its fleet has too many keys.
 func (w *entryWriter) refused(rule string) { w.b = appendText(append(w.bytes(), tagRefused), rule) }
 
-// time notes that the partition's time went on. Of steps with nothing between them the
-// last is enough.
+// time adds a step of the watermark. Consecutive steps are encoded as one.
 func (w *entryWriter) time(to int64) {
 	if !w.went || to > w.to {
 		w.to, w.went = to, true
 	}
 }
 
-// bytes returns the entry so far.
+// bytes returns the entry as encoded so far.
 func (w *entryWriter) bytes() []byte {
 	if w.went {
 		w.b, w.went = binary.AppendVarint(append(w.b, tagTime), w.to), false
@@ -89,14 +88,14 @@ func (w *entryWriter) bytes() []byte {
 	return w.b
 }
 
-// entered is an event or a step of time in an entry. Its texts and payload may share the entry's memory.
+// entered is an event or a step of the watermark in an entry. Its texts and payload may share the entry's memory.
 type entered struct {
 	record
 	tag     byte
 	device  string
 	payload []byte
-	refused []string // the rules for which its key is one too many
-	to      int64
+	refused []string // the rules that refused it, because its fleet had too many keys
+	to      int64    // if tagTime: the watermark
 }
 
 // head reads the head of an entry or an image.
@@ -109,8 +108,8 @@ func (d *decoder) head() (h head) {
 	return h
 }
 
-// each calls do with each event and step of time in the rest of an entry, until do fails. e is reused. The error is
-// errDamaged if the entry cannot be read.
+// each calls do with each event and step of the watermark in the rest of an entry, until do fails. e is reused. The
+// error is errDamaged if the entry cannot be read.
 func (d *decoder) each(do func(e *entered) error) error {
 	var e entered
 	fleet := ""
@@ -156,9 +155,9 @@ func headOf(entry []byte) (head, error) {
 	return head{}, fmt.Errorf("reading the journal of rules: %w", errDamaged)
 }
 
-// without is an entry without the events of a fleet, or of one of its devices. Of each event
-// the time is left, so that what else it has is counted as it was. It is nil when there are
-// none; n says how many there were.
+// without returns an entry without the events of a fleet, or of one of its devices. In the place of each event the
+// watermark that it reached stays, so that the other events are counted as before. n is how many events were taken out;
+// if there are none, rest is nil.
 func without(entry []byte, fleet, device string) (rest []byte, n int64, err error) {
 	d := &decoder{b: entry}
 	h := d.head()

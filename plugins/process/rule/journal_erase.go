@@ -11,7 +11,7 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// journalOf calls do with each entry of all journals, and replaces it by what do returns, unless that is nil.
+// journalOf calls do with each entry of all journals, and replaces the entry by what do returns, unless that is nil.
 func journalOf(ctx context.Context, tx interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
@@ -60,12 +60,12 @@ func countJournaled(ctx context.Context, db *sqldb.DB, fleet, device string) (n 
 	return n, err
 }
 
-// foldSums writes as rows the journals that have events of a device and are counted by rules across devices. What these
-// rules have counted stays when a device is erased, so that it must not depend on whether it is in rows or in entries,
-// which lose the device's events. It returns how many such events there were.
+// foldSums writes as rows the journals that have events of a device and a rule across devices. What such a rule has
+// counted stays when a device is erased. Entries lose the device's events, so counts that were only in entries would
+// change; as rows they stay. n is the number of the device's events in these journals.
 func foldSums(ctx context.Context, tx *sql.Tx, dialect sqldb.Dialect, fleet, device string) (n int64, err error) {
 	if device == "" {
-		return 0, nil // an erased fleet's state is deleted whole
+		return 0, nil // of an erased fleet all state is deleted, sums too
 	}
 	places, err := positions(ctx, tx)
 	if err != nil {
@@ -88,7 +88,7 @@ func foldSums(ctx context.Context, tx *sql.Tx, dialect sqldb.Dialect, fleet, dev
 	return n, nil
 }
 
-// summed counts the events of a device in the entries of a journal, if a rule across devices has counted them.
+// summed returns the number of a device's events in the entries of a journal that has a rule across devices, else 0.
 func summed(j journal, fleet, device string) (n int64, err error) {
 	if len(j.entries) == 0 {
 		return 0, nil

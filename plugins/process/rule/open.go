@@ -77,7 +77,7 @@ func (o *Openings) each(ctx context.Context, ask asking) error {
 func positions(ctx context.Context, db sqldb.Querier) (map[place]*position, error) {
 	rows, err := db.QueryContext(ctx, `SELECT topic, part, log, time, rules, tally FROM rule_position`)
 	if err != nil {
-		return nil, fmt.Errorf("reading where partitions stand: %w", err)
+		return nil, fmt.Errorf("reading the positions of partitions: %w", err)
 	}
 	all := map[place]*position{}
 	for err == nil && rows.Next() {
@@ -90,7 +90,7 @@ func positions(ctx context.Context, db sqldb.Querier) (map[place]*position, erro
 		}
 	}
 	if err = errors.Join(err, rows.Err(), rows.Close()); err != nil {
-		return nil, fmt.Errorf("reading where partitions stand: %w", err)
+		return nil, fmt.Errorf("reading the positions of partitions: %w", err)
 	}
 	return all, nil
 }

@@ -45,8 +45,8 @@ func (p *partition) endsTo(ask asking, op *operator) {
 }
 
 const (
-	askedMost = 5 * time.Millisecond   // after this long, checked between partitions, a query lets batches go first
-	turnMost  = 500 * time.Millisecond // after waiting this long for a batch, a query reads the store instead
+	askedMost = 5 * time.Millisecond   // a query that has held the locks for so long lets batches go first
+	turnMost  = 500 * time.Millisecond // a query that has waited for so long for a batch reads the store instead
 )
 
 // versionsOf reads the version of each partition from the store.
@@ -60,13 +60,13 @@ func versionsOf(ctx context.Context, db *sqldb.DB) (map[place]int64, error) {
 		return err
 	}, `SELECT topic, part, version FROM rule_position`)
 	if err != nil {
-		return nil, fmt.Errorf("reading where partitions stand: %w", err)
+		return nil, fmt.Errorf("reading the positions of partitions: %w", err)
 	}
 	return versions, nil
 }
 
-// tellOpen answers a query for the partitions that memory has in the version of the store or a later one, and
-// removes them from versions. When a batch takes longer than turnMost, it leaves the others in versions.
+// tellOpen answers a query for the partitions that memory has in the version of the store or a later one, and removes
+// them from versions. When it has to wait longer than turnMost for a batch, it leaves the other partitions in versions.
 func (o *output) tellOpen(ctx context.Context, versions map[place]int64, ask asking) {
 	if !o.turn(ctx) {
 		return
@@ -124,8 +124,8 @@ func (o *output) turn(ctx context.Context) bool {
 	}
 }
 
-// tellAsked answers a query for one partition and does not change it: the revisions of its next results are those
-// that they would have been without the query.
+// tellAsked answers a query for one partition and does not change the partition: its next results have the revisions
+// that they would have had without the query.
 func (p *partition) tellAsked(ask asking) {
 	if len(p.only) > 0 && !among(p.only, ask.fleet) {
 		return
@@ -159,13 +159,13 @@ func (p *partition) tellAsked(ask asking) {
 	p.out, p.bare = out, bare
 }
 
-// Looking at a key costs misses of the CPU cache, and little else. They overlap where a loop does nothing but that, so
-// that the loops of keysOf and endSessions are short.
+// Reading a key costs cache misses of the CPU, and little else. The CPU overlaps them where a loop does nothing else,
+// so the loops of keysOf and endSessions are short.
 
 // keysOf returns the keys of a fleet.
 func (op *operator) keysOf(fleet string) []*keyState {
 	keys, prefix := make([]*keyState, 0, op.fleets[fleet]), fleet+"\x00"
-	alone := int(op.fleets[fleet]) == len(op.keys) // then no name has to be looked at
+	alone := int(op.fleets[fleet]) == len(op.keys) // all keys are of this fleet: no name has to be read
 	for name, k := range op.keys {
 		if alone || strings.HasPrefix(name, prefix) {
 			keys = append(keys, k)
@@ -174,8 +174,8 @@ func (op *operator) keysOf(fleet string) []*keyState {
 	return keys
 }
 
-// endSessions collects the ends of open sessions as tellOpen does, of a rule that emits all of its windows. It returns
-// the keys that have a having, of which results have to be made, in the place of keys.
+// endSessions collects the ends of open sessions as tellOpen does, for a rule that emits all of its windows. It returns
+// the keys with a having condition, which needs whole results. It reuses the memory of keys.
 func (p *partition) endSessions(op *operator, keys []*keyState) (others []*keyState) {
 	others = keys[:0]
 	for _, k := range keys {

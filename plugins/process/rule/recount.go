@@ -5,18 +5,17 @@ import (
 	"slices"
 )
 
-// recount is a journal that is counted again over rows of different moments. A key whose row
-// counts more than the entry at hand sleeps: entries pass it over, and no timer of it
-// rings, until those come that its row does not count. By then the partition's time is
-// what it was when the row was written, so that what is due of it is what was due then.
+// recount is the state of a replay over rows of different moments. A key whose row counts the current entry already
+// sleeps: the replay skips its events, and its timers do not fire, until the first entry that the row does not count.
+// By then the watermark is the one at which the row was written, so the same timers are due as then.
 type recount struct {
-	first    int64 // the entry that it begins with
-	at       int64 // the entry at hand
-	bounded  bool  // of an earlier weir: who refused keys is counted, and not noted
-	refused  []string
+	first    int64    // the number of the first entry
+	at       int64    // the number of the current entry
+	bounded  bool     // an earlier version of weir wrote the entry: it does not say which keys were refused
+	refused  []string // the rules that refused the current event
 	sleepers []sleeper
 	sorted   bool
-	graves   map[*operator]map[string]int64 // of keys that are gone: the last entry that this counts
+	graves   map[*operator]map[string]int64 // by name of a key that has ended: the last entry that its row counts
 }
 
 type sleeper struct {
@@ -24,8 +23,7 @@ type sleeper struct {
 	k  *keyState
 }
 
-// sleeps takes a key in that counts entries which come again. It is false when there are
-// none.
+// sleeps puts a key to sleep if its row counts entries of the replay, and reports whether it did.
 func (r *recount) sleeps(op *operator, k *keyState) bool {
 	if r == nil || k.asOf < r.first {
 		return false
@@ -34,7 +32,7 @@ func (r *recount) sleeps(op *operator, k *keyState) bool {
 	return true
 }
 
-// gone notes the grave of a key.
+// gone remembers the grave of a key if it counts entries of the replay.
 func (r *recount) gone(op *operator, name string, seq int64) {
 	if r == nil || seq < r.first {
 		return
@@ -45,13 +43,13 @@ func (r *recount) gone(op *operator, name string, seq int64) {
 	r.graves[op][name] = seq
 }
 
-// comes begins the next entry.
+// comes begins the entry seq.
 func (r *recount) comes(p *partition, seq int64, version byte) {
 	r.at, r.bounded = seq, version < entryVersion
 	r.wake(p, seq)
 }
 
-// wake has the timers of those ring again whose rows count less than an entry.
+// wake schedules the timers of the sleeping keys whose rows count only entries before seq.
 func (r *recount) wake(p *partition, seq int64) {
 	if r == nil {
 		return
@@ -66,7 +64,8 @@ func (r *recount) wake(p *partition, seq int64) {
 	}
 }
 
-// has tells whether what is kept of a key counts the event at hand.
+// has reports whether the row of a key, or its grave, counts the current event already. k is nil for a key without
+// state.
 func (r *recount) has(op *operator, k *keyState, name []byte) bool {
 	switch {
 	case r == nil:
@@ -77,11 +76,12 @@ func (r *recount) has(op *operator, k *keyState, name []byte) bool {
 	return r.graves[op][string(name)] >= r.at
 }
 
-// beyond tells whether a new key was refused since its fleet had as many as it may.
+// beyond reports whether a new key was refused because its fleet had reached its limit of keys.
 func (m *Miss) beyond() bool { return m.Outcome == OverLimit && m.Why == "" }
 
-// over tells whether a new key is one more than its fleet may have. When the journal is
-// counted again, other keys have their rows already: it has who was refused.
+// over reports whether a new key is refused because its fleet has reached its limit of keys. In a replay the number of
+// keys is not what it was, because rows of later keys have been read: there the journal says which rules refused the
+// key.
 func (p *partition) over(op *operator, as *form, fleet string) bool {
 	if p.recount != nil && !p.recount.bounded {
 		return slices.Contains(p.recount.refused, op.Name)

@@ -108,7 +108,7 @@ func unreadPosition(ctx context.Context, tx *sql.Tx, lock string, at place) (*po
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading where %s/%d stands: %w", at.topic, at.number, err)
+		return nil, fmt.Errorf("reading the position of %s/%d: %w", at.topic, at.number, err)
 	}
 	return p, nil
 }
@@ -119,14 +119,14 @@ func (p *position) readTally(at place) error {
 		return nil
 	}
 	if err := json.Unmarshal(p.unread, &p.tally); err != nil {
-		return fmt.Errorf("reading where %s/%d stands: %w", at.topic, at.number, err)
+		return fmt.Errorf("reading the position of %s/%d: %w", at.topic, at.number, err)
 	}
 	p.unread = nil
 	return nil
 }
 
-// load reads the state of a partition's keys. The state of rules that are neither active nor drain is deleted; gone is
-// the number of keys deleted.
+// load reads the state of a partition's keys. It deletes the state of rules that are neither active nor being drained;
+// gone is the number of keys deleted.
 func (h *held) load(ctx context.Context, tx *sql.Tx) (gone int64, err error) {
 	rows, err := tx.QueryContext(ctx, `SELECT epoch, fleet, key, state, seq FROM rule_state WHERE topic = $1 AND part = $2`,
 		h.topic, h.number)
@@ -176,8 +176,7 @@ func (h *held) load(ctx context.Context, tx *sql.Tx) (gone int64, err error) {
 	return gone, nil
 }
 
-// restore takes in what is kept of a key, with the last entry of the journal that this
-// counts.
+// restore adds a key with its stored state, which counts the journal up to the entry seq. An empty state is a grave.
 func (p *partition) restore(op *operator, fleet, key string, state []byte, seq int64) error {
 	name := fleet + "\x00" + key
 	if len(state) == 0 {
@@ -213,7 +212,7 @@ func dropState(ctx context.Context, tx *sql.Tx, where string, args ...any) (keys
 	return deleted(tx.ExecContext(ctx, `DELETE FROM rule_state`+where, args...))
 }
 
-// forgetPlace deletes the state of a partition whose topic was made anew.
+// forgetPlace deletes the state of a partition whose topic was deleted and created again.
 func forgetPlace(ctx context.Context, tx *sql.Tx, at place) error {
 	if _, err := tx.ExecContext(ctx, `DELETE FROM rule_state WHERE topic = $1 AND part = $2`, at.topic,
 		at.number); err != nil {
@@ -222,8 +221,8 @@ func forgetPlace(ctx context.Context, tx *sql.Tx, at place) error {
 	return emptyJournal(ctx, tx, at)
 }
 
-// save writes what a batch changed of a partition - into its journal, or, where nothing
-// goes there, as rows, with what that has - and what it told.
+// save writes what a batch changed of a partition: an entry of its journal, or, if the batch is not journaled, the rows
+// of all changed keys; its results; and the position. They are durable when the transaction is committed.
 func (h *held) save(ctx context.Context, tx *sql.Tx, most int, now time.Time) error {
 	err := h.settle(ctx, tx)
 	switch {
@@ -242,10 +241,10 @@ func (h *held) save(ctx context.Context, tx *sql.Tx, most int, now time.Time) er
 	return h.savePosition(ctx, tx, now)
 }
 
-// saveRows writes all that changed, and empties the journal: no row says how much of it
-// it counts.
+// saveRows writes the rows of all keys that changed and were not written, and deletes the journal, all of which the
+// rows then count.
 func (h *held) saveRows(ctx context.Context, tx *sql.Tx, most int) error {
-	emptied := h.lag+h.covered == 0 && h.until == 0
+	emptied := h.lag+h.covered == 0 && h.until == 0 // the journal has no entries
 	w := rowsOf(h.partition)
 	for _, g := range h.graves {
 		w.drop(g.op, g.name, g.seq)
@@ -315,13 +314,13 @@ func (h *held) standing(rules string, now time.Time) ([]any, error) {
 	}
 	counts, err := json.Marshal(h.tally)
 	if err != nil {
-		return nil, fmt.Errorf("writing where %s/%d stands: %w", h.topic, h.number, err)
+		return nil, fmt.Errorf("writing the position of %s/%d: %w", h.topic, h.number, err)
 	}
 	return []any{h.topic, h.number, h.log, h.upcoming, h.time, h.version + 1, rules, string(counts), now.UnixMicro(),
 		h.toldAt}, nil
 }
 
-var errElsewhere = errors.New("another process has written it; it is read again")
+var errElsewhere = errors.New("another process has written it in the meantime; it will be read again")
 
 // writeStanding writes a row of rule_position. It fails with errElsewhere when the store does not have the version
 // before the row's: another process has written it since.
@@ -335,7 +334,7 @@ func writeStanding(ctx context.Context, tx *sql.Tx, row []any) error {
 		err = errElsewhere
 	}
 	if err != nil {
-		return fmt.Errorf("writing where %s/%d stands: %w", row[0], row[1], err)
+		return fmt.Errorf("writing the position of %s/%d: %w", row[0], row[1], err)
 	}
 	return nil
 }
@@ -427,7 +426,7 @@ func begin(ctx context.Context, db *sqldb.DB) (*sql.Tx, *tombstone.Set, error) {
 // migrate creates or updates the tables of rules and tombstones.
 func migrate(ctx context.Context, db *sqldb.DB) error {
 	if err := errors.Join(db.Migrate(ctx, "rule", migrations()), tombstone.Migrate(ctx, db)); err != nil {
-		return fmt.Errorf("making the tables of rules: %w", err)
+		return fmt.Errorf("creating the tables of rules: %w", err)
 	}
 	return nil
 }

@@ -108,7 +108,7 @@ func (o *output) meet(ctx context.Context, tx *sql.Tx, pos *position, at place) 
 		err := tx.QueryRowContext(ctx, `SELECT next FROM rule_position WHERE topic = $1 AND part = $2 AND ($3 = '' OR log = $3)`,
 			topic, at.number, log).Scan(&s.Next)
 		if err != nil && !errors.Is(err, sql.ErrNoRows) {
-			return fmt.Errorf("reading where %s/%d stands: %w", topic, at.number, err)
+			return fmt.Errorf("reading the position of %s/%d: %w", topic, at.number, err)
 		}
 	}
 	return nil
@@ -135,7 +135,7 @@ func emptyPlace(ctx context.Context, tx *sql.Tx, at place) error {
 	_, err := tx.ExecContext(ctx, `UPDATE rule_position SET next = -1, time = $3, tally = '{}', rules = '',
 		version = version + 1 WHERE topic = $1 AND part = $2`, at.topic, at.number, int64(none))
 	if err != nil {
-		return fmt.Errorf("forgetting where %s/%d stands: %w", at.topic, at.number, err)
+		return fmt.Errorf("deleting the position of %s/%d: %w", at.topic, at.number, err)
 	}
 	return nil
 }
