@@ -71,13 +71,17 @@ func TestAcross_PartitionsTellParts(t *testing.T) {
 func TestAcross_SaysAllThatIsWrong(t *testing.T) {
 	const minutes = `across_devices: true, window: { type: tumbling, size: 1m, allowed_lateness: 0s }, `
 	for text, want := range map[string]string{
-		minutes + `select: { n: avg(this.metrics.v) }`:                                                           "do not add up",
-		minutes + `select: { n: distinct(this.device_id) }`:                                                      "do not add up",
-		minutes + `key: [device_id], select: { n: count() }`:                                                     "take one of them out",
-		minutes + `select: { n: count() }, having: this.n > 3`:                                                   "ask the sum",
-		minutes + `select: { n: count() }, emit: { every: 1s }, key: []`:                                         "",
-		strings.TrimPrefix(minutes, "across_devices: true, ") + `key: [this.metrics.v], select: { n: count() }`:  "is not counted",
-		minutes + `key: [], alert: { severity: warning, summary: x }, select: { n: count() }`:                    "each partition's part",
+		minutes + `select: { n: avg(this.metrics.v) }`:      "cannot be added up",
+		minutes + `select: { n: distinct(this.device_id) }`: "cannot be added up",
+		minutes + `key: [device_id], select: { n: count() }`: "take " +
+			"one of the two out",
+		minutes + `select: { n: count() }, having: this.n > 3`: "test " +
+			"the sum",
+		minutes + `select: { n: count() }, emit: { every: 1s }, key: []`: "",
+		strings.TrimPrefix(minutes, "across_devices: true, ") + `key: [this.metrics.v], select: { n: count() }`: "are " +
+			"not counted",
+		minutes + `key: [], alert: { severity: warning, summary: x }, select: { n: count() }`: "the " +
+			"part of each partition",
 		`across_devices: true, window: { type: session, gap: 1m, allowed_lateness: 0s }, select: { n: count() }`: "follows one device",
 		`across_devices: true, pattern: { match: x, within: 1m, define: { x: true } }, select: { n: count(x) }`:  "follows one device",
 	} {

@@ -28,11 +28,11 @@ func (c *checker) alerting(r *Rule, text *alertText) {
 	}
 	summary := strings.TrimSpace(text.Summary)
 	if summary == "" || len(summary) > maxSummary || strings.ContainsAny(summary, "\r\n") {
-		c.at("alert.summary", "is one line for people, of at most %d bytes, as in Login from elsewhere after failures",
+		c.at("alert.summary", "must be one line for people, of 1 to %d bytes, as in Login from elsewhere after failures",
 			maxSummary)
 	}
 	if r.emit.update || r.emit.every > 0 {
-		c.at("alert", "is of what is final, and emit tells what is not: take one of them out")
+		c.at("alert", "needs results that are final, but emit adds some that are not: take one of the two out")
 	}
 	r.also = append(rawjson.AppendString([]byte(`,"alert":{"severity":"`+text.Severity+`","summary":`), summary), '}')
 }
@@ -43,7 +43,7 @@ func (c *checker) alerting(r *Rule, text *alertText) {
 func (c *checker) blocking(r *Rule, text, user string) {
 	switch {
 	case text == "" && user != "":
-		c.at("block_user", "says whom, and block for how long: add it, as in block: 15m")
+		c.at("block_user", "says whom to block, but block, which says for how long, is missing: add it, as in block: 15m")
 		return
 	case text == "":
 		return
@@ -53,10 +53,10 @@ func (c *checker) blocking(r *Rule, text, user string) {
 	}
 	length := c.duration("block", text, time.Second)
 	if length > maxBlock.Microseconds() {
-		c.at("block", "%s is more than %d days", text, maxBlock/(24*time.Hour))
+		c.at("block", "%s is more than %d days: write a shorter time", text, maxBlock/(24*time.Hour))
 	}
 	if r.emit.update || r.emit.every > 0 {
-		c.at("block", "is for what is final, and emit tells what is not: take one of them out")
+		c.at("block", "needs results that are final, but emit adds some that are not: take one of the two out")
 	}
 	r.also = strconv.AppendInt(append(r.also, `,"block":{"seconds":`...), (length+999_999)/1e6, 10)
 	if user != "" {

@@ -41,10 +41,10 @@ func TestAlert_SaysAllThatIsWrong(t *testing.T) {
 		"|":                                "",
 		"warning|loud":                     `alert.severity: "loud" is not one of info, warning, critical`,
 		"severity: warning, |":             `alert.severity: "" is not one`,
-		"' Only \"one\" came '|' '":        "alert.summary: is one line for people",
-		"Only|" + strings.Repeat("x", 300): "alert.summary: is one line for people",
-		"summary|text":                     "field text is none of an alert",
-		"    having|    emit: { every: 10s }\n    having": "alert: is of what is final",
+		"' Only \"one\" came '|' '":        "alert.summary: must be one line for people",
+		"Only|" + strings.Repeat("x", 300): "alert.summary: must be one line for people",
+		"summary|text":                     "field text is not a field of an alert",
+		"    having|    emit: { every: 10s }\n    having": "alert: needs results that are final",
 	} {
 		was, is, _ := strings.Cut(change, "|")
 		_, err := Parse([]byte(strings.Replace(alerting, was, is, 1)))
@@ -90,11 +90,11 @@ func TestBlock_IsInEveryResult(t *testing.T) {
 
 func TestBlock_SaysAllThatIsWrong(t *testing.T) {
 	for says, want := range map[string]string{
-		"block: soon": `block: "soon" is no duration`, "block: 0s": "block: 0s is less than 1s",
+		"block: soon": `block: "soon" is not a duration`, "block: 0s": "write at least 1s",
 		"block: 9000h":                      "block: 9000h is more than 366 days",
-		"block: 1m\n    emit: {on: update}": "block: is for what is final",
+		"block: 1m\n    emit: {on: update}": "block: needs results that are final",
 		"block: {for: 1m}":                  "cannot unmarshal",
-		"block_user: device_id":             "block_user: says whom, and block for how long",
+		"block_user: device_id":             "block_user: says whom to block, but block",
 		"block: 1m\n    block_user: nobody": `block_user: "nobody" is neither`,
 		"block: 1m\n    block_user: n":      `block_user: "n" is neither`,
 	} {
@@ -106,7 +106,7 @@ func TestBlock_SaysAllThatIsWrong(t *testing.T) {
 	across := strings.Replace(alerting, "key: [device_id]", "key: [metrics.x]\n    across_devices: true", 1)
 	across, _, _ = strings.Cut(across, "    having")
 	_, err := Parse([]byte(across + "    block: 1m\n"))
-	if err == nil || !strings.Contains(err.Error(), "block: is of a device") {
+	if err == nil || !strings.Contains(err.Error(), "block: blocks one device") {
 		t.Errorf("across devices: %v", err)
 	}
 }

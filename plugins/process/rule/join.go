@@ -63,7 +63,7 @@ func (c *checker) join(r *Rule, text *joinText, l *predicate.Layout) {
 	side := func(field string, of sideText) *predicate.Expr {
 		switch {
 		case of.Where == "" && of.Topic == "":
-			c.at(field, "is missing: which events it is, as in this.exists(\"diagnostics.command\"); true for any")
+			c.at(field, "is missing: say which events it is, as in this.exists(\"diagnostics.command\"); true is any")
 			return nil
 		case of.Where == "":
 			of.Where = "true"
@@ -75,7 +75,8 @@ func (c *checker) join(r *Rule, text *joinText, l *predicate.Layout) {
 	s.left, s.right = side("join.left", text.Left), side("join.right", text.Right)
 	c.sidesOf(r, text)
 	if text.Within.Before == "" && text.Within.After == "" {
-		c.at("join.within", "is missing: how far apart the two may be, as in {after: 15m}, or {before: 1m, after: 15m}")
+		c.at("join.within", "is missing: say how far apart the two events may be, as in {after: 15m} or {before: 1m, "+
+			"after: 15m}")
 	}
 	if text.Within.Before != "" {
 		s.before = c.duration("join.within.before", text.Within.Before, 0)
@@ -93,8 +94,8 @@ func (c *checker) join(r *Rule, text *joinText, l *predicate.Layout) {
 		c.at("join.type", "%q is not one of inner, left, outer", text.Type)
 	}
 	if text.Lateness == "" {
-		c.at("join.allowed_lateness", "is missing: how far behind the partition's time an event may be and still find its "+
-			"partner; 0s for not at all")
+		c.at("join.allowed_lateness", "is missing: say how far behind the partition's time an event may be and still "+
+			"find its partner; 0s is not at all")
 		return
 	}
 	s.lateness = c.duration("join.allowed_lateness", text.Lateness, 0)
@@ -231,14 +232,15 @@ const aloneRight = -1
 // joinedValues reads the select of a join: each value is of one side.
 func (c *checker) joinedValues(r *Rule, node *yaml.Node, l *predicate.Layout) {
 	if node.Kind != yaml.MappingNode || len(node.Content) == 0 {
-		c.at("select", "names the values of a result, as in {asked: left.timestamp, answered: right.timestamp}")
+		c.at("select", "is missing or empty: name the values of a result, as in {asked: left.timestamp, answered: "+
+			"right.timestamp}")
 		return
 	}
 	for i := 0; i+1 < len(node.Content); i += 2 {
 		name, source := node.Content[i].Value, node.Content[i+1].Value
 		field := "select." + name
 		if !plainPath.MatchString(name) || strings.Contains(name, ".") {
-			c.at(field, "%q is no name: letters, digits and '_'", name)
+			c.at(field, "%q is not a valid name: write letters, digits and '_', and no digit first", name)
 		}
 		side, of, err := argument(sideNames(), source)
 		switch {
@@ -246,7 +248,7 @@ func (c *checker) joinedValues(r *Rule, node *yaml.Node, l *predicate.Layout) {
 			c.at(field, "%s", err)
 			continue
 		case side < 0 || of == "":
-			c.at(field, "%q is no value of a side, as in left.timestamp or right.metrics.cpu_temp", source)
+			c.at(field, "%q is not a value of one side: write one such as left.timestamp or right.metrics.cpu_temp", source)
 			continue
 		}
 		col := r.column(of, 0, 1<<side, func() *predicate.Expr { return c.expr(field, of, l) })
@@ -257,17 +259,18 @@ func (c *checker) joinedValues(r *Rule, node *yaml.Node, l *predicate.Layout) {
 // describe says in words which events are paired, and when results come.
 func (s *joinSpec) describe(delay time.Duration) string {
 	span := func(micros int64) time.Duration { return time.Duration(micros) * time.Microsecond }
-	text := fmt.Sprintf("pairs of which the right event is from %s before the left one to %s after it, told when both "+
-		"are there", span(s.before), span(s.after))
+	text := fmt.Sprintf("pairs of which the right event is from %s before the left one to %s after it, emitted when "+
+		"both are there", span(s.before), span(s.after))
 	if s.topics[0] != "" {
 		text += fmt.Sprintf("; left ones are of the topic %s, right ones of %s, in partitions of the same number",
 			s.topics[0], s.topics[1])
 	}
 	if s.alone&sideLeft != 0 {
-		text += fmt.Sprintf("; a left one without a right one is told %s after it", span(s.after+s.lateness)+delay)
+		text += fmt.Sprintf("; a left one without a right one is emitted %s after it", span(s.after+s.lateness)+delay)
 	}
 	if s.alone&sideRight != 0 {
-		text += fmt.Sprintf("; a right one without a left one %s after it", span(s.before+s.lateness)+delay)
+		text += fmt.Sprintf("; a right one without a left one is emitted %s after it", span(s.before+s.lateness)+delay)
 	}
-	return text + fmt.Sprintf("; an event that comes when time has passed it by %s is late", span(s.lateness))
+	return text + fmt.Sprintf("; an event is late if it is more than %s older than the partition's time",
+		span(s.lateness))
 }

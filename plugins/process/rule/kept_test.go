@@ -13,7 +13,7 @@ func TestRuleSet_ASetInForceRunsThoughItIsRefusedNow(t *testing.T) {
 		t.Fatal("the rule set was not changed")
 	}
 	twice += "\n---\nrules: []\n"
-	if _, err := Parse([]byte(twice)); err == nil || !strings.Contains(err.Error(), "select.other: is there twice") ||
+	if _, err := Parse([]byte(twice)); err == nil || !strings.Contains(err.Error(), "select.other: occurs twice") ||
 		!strings.Contains(err.Error(), "a second YAML document") {
 		t.Errorf("the set is not refused: %v", err)
 	}

@@ -28,9 +28,9 @@ func (c *checker) limited(r *Rule, text *limitsText) {
 		case said == nil:
 			return most
 		case !is:
-			c.at("limits."+field, "this rule keeps nothing of the kind; take it out")
+			c.at("limits."+field, "does not apply to this kind of rule: take it out")
 		case *said < 1 || *said > most:
-			c.at("limits."+field, "%d is not from 1 to %d", *said, most)
+			c.at("limits."+field, "%d is not allowed: write a number from 1 to %d", *said, most)
 		}
 		return *said
 	}

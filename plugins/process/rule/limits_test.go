@@ -67,11 +67,11 @@ func TestLimits_OfARuleApplyAndKeepItsState(t *testing.T) {
 
 func TestLimits_SayWhatIsWrong(t *testing.T) {
 	for limits, says := range map[string]string{
-		"keys_per_fleet: 0":         "keys_per_fleet: 0 is not from 1 to 100000000",
-		"keys_per_fleet: 100000001": "is not from 1 to 100000000",
-		"ways_per_key: 257":         "257 is not from 1 to 256",
-		"waiting_per_key: 10001":    "is not from 1 to 10000",
-		"memory: 1":                 "field memory is none of limits",
+		"keys_per_fleet: 0":         "keys_per_fleet: 0 is not allowed: write a number from 1 to 100000000",
+		"keys_per_fleet: 100000001": "100000001 is not allowed",
+		"ways_per_key: 257":         "257 is not allowed: write a number from 1 to 256",
+		"waiting_per_key: 10001":    "write a number from 1 to 10000",
+		"memory: 1":                 "field memory is not a field of limits",
 	} {
 		_, err := Parse([]byte("rules:\n  - name: r\n    key: [device_id]\n    select: { n: count(a) }\n    " +
 			limitedPattern + "\n    limits: { " + limits + " }"))
@@ -81,7 +81,7 @@ func TestLimits_SayWhatIsWrong(t *testing.T) {
 	}
 	_, err := Parse([]byte("rules: [{ name: r, key: [device_id], select: { n: count() }, " + limitedWindow +
 		", limits: { ways_per_key: 2 } }]"))
-	if err == nil || !strings.Contains(err.Error(), "keeps nothing of the kind") {
+	if err == nil || !strings.Contains(err.Error(), "does not apply to this kind of rule") {
 		t.Errorf("ways_per_key of a window: %v", err)
 	}
 }

@@ -122,7 +122,7 @@ func (c *checker) skips(s *patternSpec, text string) {
 	case text == "next":
 		s.skip.to = skipNext
 	case (name == "first" || name == "last") && s.skip.v < 0:
-		c.at("pattern.skip", "%q is no variable of the pattern", of)
+		c.at("pattern.skip", "%q is not a variable of the pattern: write one of those in match", of)
 	case name == "first":
 		s.skip.to = skipFirst
 	case name == "last":
@@ -143,7 +143,7 @@ func (c *checker) defines(r *Rule, node *yaml.Node, l *predicate.Layout) (looks 
 		field := "pattern.define." + name
 		v := slices.Index(s.names, name)
 		if v < 0 {
-			c.at(field, "the pattern has no variable %s", name)
+			c.at(field, "match has no variable %s: add it there, or take the condition out", name)
 			continue
 		}
 		defined[v] = true
@@ -163,10 +163,11 @@ func (c *checker) defines(r *Rule, node *yaml.Node, l *predicate.Layout) (looks 
 	for v, name := range s.names {
 		switch {
 		case !defined[v]:
-			c.at("pattern.define", "%s is missing: which events it is, as in {%s: this.metrics.cpu_temp > 80}; true for any",
+			c.at("pattern.define", "%s is missing: say which events it is, as in {%s: this.metrics.cpu_temp > 80}; true is "+
+				"any",
 				name, name)
 		case reserved[name]:
-			c.at("pattern.define."+name, "%s means something else in a condition: take another name", name)
+			c.at("pattern.define."+name, "%s has another meaning in conditions: choose another name", name)
 		}
 	}
 	for _, path := range s.layout.Paths() {
@@ -181,7 +182,7 @@ func (c *checker) looking(field, source string, l *predicate.Layout) *predicate.
 	e := c.expr(field, source, l)
 	if e != nil {
 		if fast, why := e.Fast(); !fast {
-			c.at(field, "a condition that looks back must be compiled, and %s", why)
+			c.at(field, "a condition that looks back must be compiled, but %s: write it otherwise", why)
 		}
 	}
 	return e

@@ -37,7 +37,7 @@ func (s *patternSpec) rewrite(source string, column func(source string, needs ne
 		case isTerm && strings.HasPrefix(source[w.end:], "("):
 			arg, closed := w.bracket()
 			if !closed {
-				return "", fmt.Errorf("the bracket after %s does not close", w.word)
+				return "", fmt.Errorf("the bracket after %s is not closed: add the closing one", w.word)
 			}
 			t.kind, end = w.word, w.end
 			if err := s.termOf(&t, arg, needs, column); err != nil {
@@ -46,13 +46,15 @@ func (s *patternSpec) rewrite(source string, column func(source string, needs ne
 		case slices.Contains(s.names, w.word):
 			t.kind, end = "last", w.path()
 			if end == w.end {
-				return "", fmt.Errorf("%s is many events: write count(%s), last(%s.x) or %s.x", w.word, w.word, w.word, w.word)
+				return "", fmt.Errorf("%s stands for several events: write count(%s), last(%s.x) or %s.x", w.word, w.word,
+					w.word, w.word)
 			}
 			if err := s.termOf(&t, source[w.from:end], 0, column); err != nil {
 				return "", err
 			}
 		case w.word != "this" && strings.HasPrefix(source[w.end:], ".") && !strings.Contains(source, "->"):
-			return "", fmt.Errorf("%s is no variable of the pattern; a field of the event is this.%s", w.word, w.word)
+			return "", fmt.Errorf("%s is not a variable of the pattern: for a field of the event write this.%s", w.word,
+				w.word)
 		default:
 			continue
 		}
@@ -85,7 +87,8 @@ func (s *patternSpec) termOf(t *term, arg string, needs need, column func(string
 	case err != nil:
 		return err
 	case v == gapRow:
-		return fmt.Errorf("%s(%s) names no variable: write as in %s(%s.x)", t.kind, arg, t.kind, s.names[0])
+		return fmt.Errorf("%s(%s) names no variable of the pattern: write one, as in %s(%s.x)", t.kind, arg, t.kind,
+			s.names[0])
 	case source == "" && t.kind != "count":
 		return fmt.Errorf("%s(%s) needs a value, as in %s(%s.x)", t.kind, arg, t.kind, arg)
 	}
@@ -108,7 +111,7 @@ func argument(names []string, arg string) (v int, source string, err error) {
 			continue
 		}
 		if v >= 0 && v != i {
-			return 0, "", fmt.Errorf("%q is of %s and of %s: one value is of one of them", arg, names[v], w.word)
+			return 0, "", fmt.Errorf("%q names both %s and %s: a value may name only one of the two", arg, names[v], w.word)
 		}
 		v = i
 		if strings.TrimSpace(arg) == w.word {

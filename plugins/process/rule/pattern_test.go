@@ -272,7 +272,7 @@ func TestPattern_BoundsAreSaid(t *testing.T) {
 func TestPattern_SaysAllThatIsWrong(t *testing.T) {
 	_, err := Parse([]byte("rules: [{name: r, key: [device_id], select: {n: count()}, pattern: {match: a, " +
 		"defines: {a: true}}}]"))
-	if !strings.Contains(fmt.Sprint(err), "field defines is none of a pattern") {
+	if !strings.Contains(fmt.Sprint(err), "field defines is not a field of a pattern") {
 		t.Error(err)
 	}
 	_, err = Parse([]byte(`rules:
@@ -309,16 +309,19 @@ func TestPattern_SaysAllThatIsWrong(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		`line 7: rule one: pattern.match: at "&": a variable is expected`, `line 8: rule one: pattern.within: "10" is no duration`,
-		`line 13: rule two: pattern: a rule has a window or a pattern`,
-		`line 20: rule three: pattern.skip: "d" is no variable`, `line 21: rule three: pattern.order: "random" is not`,
+		`line 7: rule one: pattern.match: at "&": a variable is expected`,
+		`line 8: rule one: pattern.within: "10" is not a duration`,
+		`line 13: rule two: pattern: a rule has either a window or a pattern`,
+		`line 20: rule three: pattern.skip: "d" is not a variable`, `line 21: rule three: pattern.order: "random" is not`,
 		`line 23: rule three: pattern.define.a: sum(b) needs a value`,
 		`line 24: rule three: pattern.define.b: a condition that looks back must be compiled`,
-		`line 25: rule three: pattern.define.d: the pattern has no variable d`,
-		`line 26: rule three: pattern.define.this: a is many events`, `line 26: rule three: pattern.define.this: this means something else`,
+		`line 25: rule three: pattern.define.d: match has no variable d`,
+		`line 26: rule three: pattern.define.this: a stands for several events`,
+		`line 26: rule three: pattern.define.this: this has another meaning`,
 		`line 23: rule three: pattern.define: c is missing`,
-		`line 27: rule three: select.x: "a.x + b.x" is of a and of b`, `line 27: rule three: select.y: max(a) needs a value`,
-		`line 27: rule three: select.z: "e.x" names no variable`, `line 28: rule three: emit: a match is told once`,
+		`line 27: rule three: select.x: "a.x + b.x" names both a and b`,
+		`line 27: rule three: select.y: max(a) needs a value`,
+		`line 27: rule three: select.z: "e.x" names no variable`, `line 28: rule three: emit: a match is emitted once`,
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("no problem %s in\n%v", want, err)

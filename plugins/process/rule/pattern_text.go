@@ -60,16 +60,16 @@ func readPattern(source string) (*shape, []string, error) {
 	p := &patternText{s: source}
 	whole, err := p.alternatives()
 	if err == nil && p.i < len(p.s) {
-		err = p.wrong(p.i, "a bracket closes that was not opened")
+		err = p.wrong(p.i, "this bracket closes none that is open: take it out")
 	}
 	if err == nil {
 		err = p.check(whole, true, true)
 	}
 	if err == nil && whole.nullable() {
-		err = p.wrong(0, "it can match no event at all: one variable of it must be there")
+		err = p.wrong(0, "the pattern can match without any event: make one of its variables mandatory")
 	}
 	if err == nil && whole.size() > maxStates {
-		err = p.wrong(0, "it comes to more than %d states: repeat less", maxStates)
+		err = p.wrong(0, "the pattern has more than %d states: repeat less often", maxStates)
 	}
 	if err != nil {
 		return nil, nil, err
@@ -103,7 +103,7 @@ func (p *patternText) take(token string) bool {
 
 func (p *patternText) alternatives() (*shape, error) {
 	if p.depth++; p.depth > maxNested {
-		return nil, p.wrong(p.i, "brackets are nested more than %d deep", maxNested)
+		return nil, p.wrong(p.i, "brackets are nested more than %d deep: take some out", maxNested)
 	}
 	defer func() { p.depth-- }()
 	var parts []*shape
@@ -138,7 +138,8 @@ func (p *patternText) sequence() (*shape, error) {
 		}
 		if n := len(all.parts); part.op == shapeGap && n > 0 && all.parts[n-1].op == shapeGap {
 			if part.not == 0 || all.parts[n-1].not == 0 {
-				return nil, p.wrong(part.at, "-> and ! let others come between, each alone: take one of them out")
+				return nil, p.wrong(part.at, "-> and ! cannot follow each other, since each lets other events come between: "+
+					"take one of the two out")
 			}
 			all.parts[n-1].not |= part.not
 			continue
@@ -146,7 +147,7 @@ func (p *patternText) sequence() (*shape, error) {
 		all.parts = append(all.parts, part)
 	}
 	if len(all.parts) == 0 {
-		return nil, p.wrong(p.i, "a variable or a bracket is missing")
+		return nil, p.wrong(p.i, "a variable or an opening bracket is missing: add it")
 	}
 	return all, nil
 }
@@ -169,7 +170,7 @@ func (p *patternText) element() (*shape, error) {
 			return nil, err
 		}
 		if !p.take(")") {
-			return nil, p.wrong(from, "the bracket does not close")
+			return nil, p.wrong(from, "this bracket is not closed: add the closing one")
 		}
 		e = inner
 	default:
@@ -191,14 +192,14 @@ func (p *patternText) variable() (int, error) {
 	name := p.s[from:p.i]
 	switch {
 	case name == "" && p.i < len(p.s) && strings.IndexByte("^$", p.s[p.i]) >= 0:
-		return 0, p.wrong(from, "there is no first and no last event of a log: take it out")
+		return 0, p.wrong(from, "^ and $ are not supported, since a log has no first and no last event: take it out")
 	case name == "":
-		return 0, p.wrong(from, "a variable is expected: letters, digits and '_'")
+		return 0, p.wrong(from, "a variable is expected here: write letters, digits and '_', and no digit first")
 	}
 	i := slices.Index(p.names, name)
 	if i < 0 {
 		if i = len(p.names); i == maxVariables {
-			return 0, p.wrong(from, "there are more than %d variables", maxVariables)
+			return 0, p.wrong(from, "the pattern has more than %d variables: use fewer", maxVariables)
 		}
 		p.names = append(p.names, name)
 	}
@@ -228,9 +229,10 @@ func (p *patternText) repeated(e *shape, from int) (*shape, error) {
 	r.lazy = strings.HasPrefix(p.s[p.i:], "?") && p.take("?")
 	switch {
 	case e.op == shapeGap:
-		return nil, p.wrong(from, "-> and ! are not repeated: each is as many events as there are")
+		return nil, p.wrong(from, "-> and ! cannot be repeated, since each stands for any number of events: take the "+
+			"quantifier out")
 	case p.take("*") || p.take("+") || p.take("?") || p.take("{"):
-		return nil, p.wrong(at, "one quantifier is enough")
+		return nil, p.wrong(at, "there are two quantifiers: take one of the two out")
 	}
 	return r, nil
 }
@@ -249,11 +251,11 @@ func (p *patternText) times(r *shape, at int) error {
 	}
 	switch {
 	case !has || !p.take("}"):
-		return p.wrong(at, "a quantifier is one of {3}, {3,}, {,5}, {3,5}")
+		return p.wrong(at, "the quantifier is not valid: write one such as {3}, {3,}, {,5} or {3,5}")
 	case r.most == 0 || r.most > 0 && r.most < r.least:
-		return p.wrong(at, "at most %d is fewer than at least %d, or none", r.most, r.least)
+		return p.wrong(at, "the highest number, %d, is 0 or less than the lowest, %d: write a higher one", r.most, r.least)
 	case max(r.least, r.most) > maxRepeat:
-		return p.wrong(at, "more than %d times is too often", maxRepeat)
+		return p.wrong(at, "nothing can be repeated more than %d times: write a lower number", maxRepeat)
 	}
 	return nil
 }
@@ -278,7 +280,7 @@ func (p *patternText) check(s *shape, first, last bool) error {
 		}
 	case shapeRepeat:
 		if s.parts[0].nullable() {
-			return p.wrong(s.at, "what is repeated can be nothing: one variable of it must be there")
+			return p.wrong(s.at, "what is repeated can match without any event: make one of its variables mandatory")
 		}
 		return p.check(s.parts[0], first, last && s.most == 1)
 	case shapeAll:
@@ -303,14 +305,15 @@ func (p *patternText) checkGap(s *shape, i int, first, last bool) error {
 	gap, rest := s.parts[i], &shape{op: shapeAll, parts: s.parts[i+1:]}
 	switch {
 	case first:
-		return p.wrong(gap.at, "a pattern begins with an event: a variable must be there before it")
+		return p.wrong(gap.at, "a pattern must begin with an event: write a variable before this")
 	case i < len(s.parts)-1 && rest.nullable():
-		return p.wrong(gap.at, "what follows it can be nothing: one variable of it must be there")
+		return p.wrong(gap.at, "what follows this can match without any event: make one of its variables mandatory")
 	case i < len(s.parts)-1:
 	case gap.not == 0:
-		return p.wrong(gap.at, "something must follow ->")
+		return p.wrong(gap.at, "nothing follows ->: write a variable after it, or take it out")
 	case !last:
-		return p.wrong(gap.at, "within brackets that are repeated or go on, something must follow it")
+		return p.wrong(gap.at, "! may end the pattern, but not brackets that are repeated or followed by more: write a "+
+			"variable after it")
 	}
 	return nil
 }

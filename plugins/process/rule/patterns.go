@@ -172,15 +172,19 @@ func (p *partition) kept(v predicate.Value) ([]byte, error) {
 func (s *patternSpec) describe(delay time.Duration) string {
 	text := fmt.Sprintf("the pattern %s within %s, ", s.source, time.Duration(s.within)*time.Microsecond)
 	if s.arrival {
-		text += "in the order of the log, told with the event that decides it"
+		text += "in the order of the log, emitted with the event that decides it"
 	} else {
-		text += fmt.Sprintf("in the order of time, told %s after the event that decides it", delay)
+		text += fmt.Sprintf("in the order of time, emitted %s after the event that decides it", delay)
 	}
 	if slices.ContainsFunc(s.prog.places, func(p patternPlace) bool { return p.wait }) {
-		text += fmt.Sprintf("; what must not come is waited for until the time is over, and %s", delay)
+		text += fmt.Sprintf("; a match that ends with ! is emitted %s after the end of that time", delay)
 	}
-	return text + "; then the search goes on " + s.skip.describe() +
-		"; an event that comes when time has passed it is late"
+	text += "; then the search goes on " + s.skip.describe() + "; an event is late if it is older than the partition's " +
+		"time"
+	if s.arrival {
+		return text + fmt.Sprintf(" by more than %s", time.Duration(s.within)*time.Microsecond)
+	}
+	return text
 }
 
 func (s skip) describe() string {
@@ -190,5 +194,5 @@ func (s skip) describe() string {
 	case skipFirst, skipLast:
 		return "at " + s.text
 	}
-	return "behind its last event"
+	return "after its last event"
 }

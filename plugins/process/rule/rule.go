@@ -21,13 +21,14 @@ func (c *checker) compile(text *ruleText, l *predicate.Layout) *Rule {
 	c.rule = text.Name
 	r := &Rule{Name: text.Name, line: c.line(), from: text.From}
 	if !ruleName.MatchString(text.Name) {
-		c.at("name", "%q must be a lower-case letter and up to 63 letters, digits or '_'", text.Name)
+		c.at("name", "%q is not a valid name: write a lower-case letter, then up to 63 lower-case letters, digits or '_'",
+			text.Name)
 	}
 	switch {
 	case text.Window != nil && text.Pattern != nil:
-		c.at("pattern", "a rule has a window or a pattern: make two rules of it")
+		c.at("pattern", "a rule has either a window or a pattern: make two rules of this one")
 	case text.Join != nil && (text.Window != nil || text.Pattern != nil):
-		c.at("join", "a rule has one of window, pattern and join: make two rules of it")
+		c.at("join", "a rule has only one of window, pattern and join: make two rules of this one")
 	case text.Join != nil:
 		c.join(r, text.Join, l)
 	case text.Pattern != nil:
@@ -35,8 +36,8 @@ func (c *checker) compile(text *ruleText, l *predicate.Layout) *Rule {
 	case text.Window != nil:
 		r.window = c.window(text.Window)
 	default:
-		c.at("window", "is missing: say over which time to count, as in {type: tumbling, size: 1m, allowed_lateness: 0s}, "+
-			"or which pattern to look for, or what to join")
+		c.at("window", "is missing: add a window, as in {type: tumbling, size: 1m, allowed_lateness: 0s}, or else a "+
+			"pattern or a join")
 	}
 	if text.Where != "" {
 		r.where = c.expr("where", text.Where, l)
@@ -65,9 +66,9 @@ func (c *checker) compile(text *ruleText, l *predicate.Layout) *Rule {
 	}
 	switch {
 	case text.Fast != "" && text.Fast != "required":
-		c.at("fast", "%q is not required, the one thing that it can be", text.Fast)
+		c.at("fast", "%q is not a valid value: write required, or take fast out", text.Fast)
 	case text.Fast != "" && len(r.Slow) > 0:
-		c.at("fast", "is required, and %s", r.Slow[0])
+		c.at("fast", "is required, but an expression is slow: %s; write it otherwise, or take fast out", r.Slow[0])
 	}
 	r.Epoch = epochOf(text)
 	return r
@@ -135,13 +136,14 @@ func (c *checker) keys(r *Rule, text *ruleText, l *predicate.Layout) {
 	})
 	switch {
 	case text.Across && named:
-		c.at("key", "has device_id, and the rule counts across_devices: take one of them out")
+		c.at("key", "has device_id, but the rule counts across_devices: take one of the two out")
 	case text.Across:
 	case len(text.Key) == 0:
-		c.at("key", "is missing: a rule counts by device at least, as in [device_id]")
+		c.at("key", "is missing: a rule counts each device apart at least: write [device_id]")
 	case !named:
-		c.at("key", "lacks device_id: the log is partitioned by it, and what lies in two partitions is not counted "+
-			"together; across_devices: true tells what each partition has, for somebody to add up")
+		c.at("key", "lacks device_id: the log is partitioned by it, and events of different partitions are not counted "+
+			"together; add device_id, or set across_devices: true, which emits one result for each partition, to be added "+
+			"up")
 	}
 	for _, source := range text.Key {
 		name := strings.TrimPrefix(source, "this.")
@@ -149,7 +151,7 @@ func (c *checker) keys(r *Rule, text *ruleText, l *predicate.Layout) {
 			source = "this." + name
 		}
 		if seen[name] {
-			c.at("key", "%q is there twice", name)
+			c.at("key", "%q occurs twice: take one out", name)
 		}
 		seen[name] = true
 		r.key = append(r.key, keyPart{name, c.expr("key", source, l)})
@@ -161,20 +163,23 @@ func (c *checker) keys(r *Rule, text *ruleText, l *predicate.Layout) {
 // partition, so only aggregates that can be added up are allowed.
 func (c *checker) across(r *Rule, text *ruleText) {
 	if r.pattern != nil || r.join != nil || r.window != nil && r.window.grid == nil {
-		c.at("across_devices", "is of tumbling and sliding windows: what else there is follows one device")
+		c.at("across_devices", "needs a tumbling or sliding window, since all else follows one device: take it out, or "+
+			"change the window")
 	}
 	if text.Having != "" {
-		c.at("having", "would be asked of each partition's part; take it out, and ask the sum")
+		c.at("having", "would be tested on the part of each partition, not on the sum: take it out, and test the sum "+
+			"where the parts are added up")
 	}
 	if text.Alert != nil {
-		c.at("alert", "would be raised by each partition's part, at the end of every window; take it out")
+		c.at("alert", "would be raised by the part of each partition, at the end of every window: take it out")
 	}
 	if text.Block != "" {
-		c.at("block", "is of a device, and the rule counts all; take it out")
+		c.at("block", "blocks one device, but the rule counts all devices together: take it out")
 	}
 	for _, v := range r.values {
 		if !slices.Contains([]string{"count", "sum", "min", "max", "sketch"}, v.kind) {
-			c.at("select."+v.name, "parts of %s do not add up: count, sum, min, max and sketch do", v.kind)
+			c.at("select."+v.name, "values of %s cannot be added up over partitions: use count, sum, min, max or sketch",
+				v.kind)
 		}
 	}
 }
@@ -182,9 +187,9 @@ func (c *checker) across(r *Rule, text *ruleText) {
 func (c *checker) emitted(r *Rule, text *emitText) {
 	switch {
 	case text != nil && r.pattern != nil:
-		c.at("emit", "a match is told once, when it is decided; take emit out")
+		c.at("emit", "a match is emitted once, when it is decided: take emit out")
 	case text != nil && r.join != nil:
-		c.at("emit", "a pair is told once, when both are there; take emit out")
+		c.at("emit", "a pair is emitted once, when both events are there: take emit out")
 	}
 	if text == nil || r.window == nil {
 		return
@@ -200,10 +205,11 @@ func (c *checker) emitted(r *Rule, text *emitText) {
 		r.emit.every = c.duration("emit.every", text.Every, time.Second)
 	}
 	if (r.emit.update || r.emit.every > 0) && r.window.grid == nil {
-		c.at("emit", "results before a window's end are told of tumbling and sliding windows; take emit out")
+		c.at("emit", "only tumbling and sliding windows have results before their end: take emit out")
 	}
 	if r.emit.update && r.emit.every > 0 {
-		c.at("emit", "a result with every event makes every %s needless: take one of them out", text.Every)
+		c.at("emit", "on: update emits a result with each event, so that every: %s has no effect: take one of the two out",
+			text.Every)
 	}
 }
 
@@ -222,7 +228,8 @@ func (c *checker) having(r *Rule, source string) *having {
 			known = known || v.name == path[0]
 		}
 		if !known {
-			c.at("having", "%s is no value of select: it knows the result alone, and no event", path[0])
+			c.at("having", "%s is not a value of select, and having sees nothing else of the events: add it to select, or "+
+				"use where", path[0])
 		}
 	}
 	return h
@@ -238,4 +245,4 @@ func (h *having) true(r *predicate.Reader, values []byte) (bool, error) {
 	return err == nil && yes, nil
 }
 
-var errNoScalar = errors.New("the key is an array or an object: name a field of it")
+var errNoScalar = errors.New("the key is an array or an object: use a field of it")

@@ -25,7 +25,7 @@ type Set struct {
 	by      map[string]*Set // the rules by the topic, or pair of topics, at which they are evaluated; nil: at any
 	none    *Set            // the empty set, for topics that are not in by
 	text    string          // of the whole set, also in the sets of by
-	doubts  []Problem       // what nobody may put any more, of a set that may be in force since before that was refused
+	doubts  []Problem       // problems for which a new set is refused, but not one that is in force already
 }
 
 // Rule is one rule of a set.
@@ -116,7 +116,7 @@ func (p Problem) Named() string {
 	return p.Text
 }
 
-// ProblemsError holds all errors in a rule set, of which no rule is used then.
+// ProblemsError holds all errors in a rule set. No rule of such a set is used.
 type ProblemsError struct{ Problems []Problem }
 
 func (e *ProblemsError) Error() string {
@@ -162,21 +162,21 @@ func parseKept(raw []byte) (*Set, error) {
 	c := &checker{}
 	c.single(raw)
 	if doc.Rules == nil {
-		c.add(1, "", "there are no rules: they are a list under rules:, which may be empty ([])")
+		c.add(1, "", "the file has no rules: write a list under rules:, which may be empty (rules: [])")
 	}
 	if len(doc.Rules) > maxRules {
-		c.add(1, "", "%d rules are more than %d", len(doc.Rules), maxRules)
+		c.add(1, "", "there are %d rules, more than the %d that a set may have: take some out", len(doc.Rules), maxRules)
 	}
 	names := map[string]bool{}
 	for i, text := range doc.Rules {
 		c.node = child(child(root(&tree), "rules"), i)
 		if text == nil {
-			c.add(c.line(), "", "the rule is empty")
+			c.add(c.line(), "", "the rule is empty: write its fields, or take it out")
 			continue
 		}
 		if names[text.Name] {
 			c.rule = text.Name
-			c.at("name", "there is another rule of this name: a result names its rule")
+			c.at("name", "another rule has this name, and results are known by it: choose another name")
 		}
 		names[text.Name] = true
 		set.Rules = append(set.Rules, c.compile(text, &set.layout))
@@ -204,7 +204,7 @@ func yamlProblems(err error) error {
 			" in type rule.withinText", " of within", " in type rule.sideYAML", " of a side",
 			" in type rule.emitText", " of emit", " in type rule.limitsText", " of limits",
 			" in type rule.alertText", " of an alert", " in type rule.document", " of a rule set", "not found",
-			"is none").Replace(text)
+			"is not a field").Replace(text)
 		p := Problem{Text: text}
 		if n, _ := fmt.Sscanf(text, "line %d:", &p.Line); n == 1 {
 			_, p.Text, _ = strings.Cut(text, ": ")
@@ -263,7 +263,8 @@ func (c *checker) single(raw []byte) {
 	line, err := conf.SecondDocument(raw)
 	switch {
 	case err != nil:
-		c.doubt(1, "", "what follows the first document cannot be read: %s", strings.TrimPrefix(err.Error(), "yaml: "))
+		c.doubt(1, "", "what follows the first YAML document cannot be read: %s; a file has one document: take the rest "+
+			"out", strings.TrimPrefix(err.Error(), "yaml: "))
 	case line > 0:
 		c.doubt(line, "", "%s", conf.OneDocument)
 	}
@@ -275,7 +276,7 @@ func (c *checker) twice(field string, node *yaml.Node) {
 	for i := 0; node.Kind == yaml.MappingNode && i+1 < len(node.Content); i += 2 {
 		name := node.Content[i]
 		if seen[name.Value] {
-			c.doubt(name.Line, c.rule, "%s.%s: is there twice: take one of them out, or name it otherwise", field, name.Value)
+			c.doubt(name.Line, c.rule, "%s.%s: occurs twice: take one out, or give it another name", field, name.Value)
 		}
 		seen[name.Value] = true
 	}
@@ -295,11 +296,11 @@ func (c *checker) at(field, format string, args ...any) {
 func (c *checker) duration(field, text string, least time.Duration) int64 {
 	v, err := time.ParseDuration(text)
 	if err != nil {
-		c.at(field, "%q is no duration such as 90s or 5m", text)
+		c.at(field, "%q is not a duration: write one such as 90s or 5m", text)
 		return 0
 	}
 	if v < least || v%time.Microsecond != 0 {
-		c.at(field, "%s is less than %s, or no whole number of microseconds", text, least)
+		c.at(field, "%s is not allowed: write at least %s, and a whole number of microseconds", text, least)
 		return 0
 	}
 	return v.Microseconds()

@@ -34,16 +34,17 @@ func TestRuleSet_SaysAllThatIsWrong(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		`2: rule Bad: name: "Bad" must be`, `3: rule Bad: window.allowed_lateness: is missing`,
+		`2: rule Bad: name: "Bad" is not a valid name`, `3: rule Bad: window.allowed_lateness: is missing`,
 		`3: rule Bad: window.every: a window of`,
-		`4: rule Bad: where: reading`, `5: rule Bad: key: lacks device_id`, `6: rule Bad: select.n: "counts" is none of`,
-		`6: rule Bad: select.s: sum needs a value`, `6: rule Bad: select.p: "p101" is none of`,
-		`7: rule Bad: having: m is no value`,
-		`9: rule ok: window.timezone: "" is no zone`, `9: rule ok: window.gap: is not of a tumbling window`,
-		`12: rule ok: fast: is required, and`, `14: rule ok: emit.on: "never" is not`,
-		`15: rule ok: name: there is another rule`,
-		`16: rule ok: window.allowed_lateness: -1s is less than 0s`, `17: rule ok: key: "device_id" is there twice`,
-		`18: rule ok: select: names the values`, `19: rule ok: emit: results before`,
+		`4: rule Bad: where: reading`, `5: rule Bad: key: lacks device_id`,
+		`6: rule Bad: select.n: "counts" is not an aggregate`,
+		`6: rule Bad: select.s: sum needs a value`, `6: rule Bad: select.p: "p101" is not an aggregate`,
+		`7: rule Bad: having: m is not a value of select`,
+		`9: rule ok: window.timezone: "" is not a time zone`, `9: rule ok: window.gap: does not apply to a tumbling window`,
+		`12: rule ok: fast: is required, but`, `14: rule ok: emit.on: "never" is not`,
+		`15: rule ok: name: another rule has this name`,
+		`16: rule ok: window.allowed_lateness: -1s is not allowed`, `17: rule ok: key: "device_id" occurs twice`,
+		`18: rule ok: select: is missing or empty`, `19: rule ok: emit: only tumbling and sliding`,
 	} {
 		found := false
 		for _, p := range wrong.Problems {
@@ -54,15 +55,15 @@ func TestRuleSet_SaysAllThatIsWrong(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{
-		"":                                "there are no rules",
-		"rules: [{name: x, windows: {}}]": "line 1: field windows is none of a rule",
+		"":                                "the file has no rules",
+		"rules: [{name: x, windows: {}}]": "line 1: field windows is not a field of a rule",
 		"rules: [":                        "line 1:",
 		"rules: [null]":                   "line 1: the rule is empty",
-		"rule: []":                        "field rule is none of a rule set",
+		"rule: []":                        "field rule is not a field of a rule set",
 		"rules: []\n---\nrules: []\n":     "line 3: a second YAML document",
-		"rules: []\n---\n[":               "what follows the first document cannot be read",
-		"rules: [{name: x, select: {n: count(), n: sum(this.a)}}]":             "rule x: select.n: is there twice",
-		"rules: [{name: x, pattern: {match: A, define: {A: true, A: false}}}]": "rule x: pattern.define.A: is there twice",
+		"rules: []\n---\n[":               "what follows the first YAML document cannot be read",
+		"rules: [{name: x, select: {n: count(), n: sum(this.a)}}]":             "rule x: select.n: occurs twice",
+		"rules: [{name: x, pattern: {match: A, define: {A: true, A: false}}}]": "rule x: pattern.define.A: occurs twice",
 	} {
 		if _, err := Parse([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %s", text, err, want)

@@ -50,27 +50,27 @@ var (
 )
 
 const aggregates = "count(), count(x), sum(x), min(x), max(x), avg(x), stddev(x), first(x), last(x), p50(x), " +
-	"p99_9(x), " +
-	"distinct(x), sketch(x), top(x, 5)"
+	"p99_9(x), distinct(x), sketch(x), top(x, 5)"
 
 // selected checks and compiles select, of windows and patterns.
 func (c *checker) selected(r *Rule, node *yaml.Node, l *predicate.Layout) {
 	if node.Kind != yaml.MappingNode || len(node.Content) == 0 {
-		c.at("select", "names the values of a result, as in {n: count()}: %s", aggregates)
+		c.at("select", "is missing or empty: name the values of a result, as in {n: count()}; each is one of %s",
+			aggregates)
 		return
 	}
 	for i := 0; i+1 < len(node.Content); i += 2 {
 		name, source := node.Content[i].Value, node.Content[i+1].Value
 		field := "select." + name
 		if !plainPath.MatchString(name) || strings.Contains(name, ".") {
-			c.at(field, "%q is no name: letters, digits and '_'", name)
+			c.at(field, "%q is not a valid name: write letters, digits and '_', and no digit first", name)
 		}
 		m := call.FindStringSubmatch(source)
 		if m == nil && r.pattern != nil && plainPath.MatchString(source) { // A.x
 			m = []string{"", "last", source}
 		}
 		if m == nil {
-			c.at(field, "%q is none of %s", source, aggregates)
+			c.at(field, "%q is not an aggregate: write one of %s", source, aggregates)
 			continue
 		}
 		v := value{name: name, kind: m[1]}
@@ -116,7 +116,7 @@ func (c *checker) aggregate(v *value, field, arg string) (needs need, of string,
 	default:
 		m := quantile.FindStringSubmatch(v.kind)
 		if m == nil {
-			c.at(field, "%q is none of %s", v.kind, aggregates)
+			c.at(field, "%q is not an aggregate: write one of %s", v.kind, aggregates)
 			return 0, "", false
 		}
 		q, err := strconv.ParseFloat(m[1]+"."+m[2], 64)
@@ -124,7 +124,7 @@ func (c *checker) aggregate(v *value, field, arg string) (needs need, of string,
 			q, err = strconv.ParseFloat(m[1], 64)
 		}
 		if err != nil || q > 100 {
-			c.at(field, "%q is no percentile from p0 to p100", v.kind)
+			c.at(field, "%q is not a percentile: write one from p0 to p100", v.kind)
 			return 0, "", false
 		}
 		needs, v.kind, v.q = needNumbers|needSketch, "quantile", q/100
@@ -151,7 +151,7 @@ func (c *checker) ofVariable(r *Rule, v *value, field, arg string) (vars uint64,
 		c.at(field, "%s(%s) needs a value, as in %s(%s.metrics.cpu_temp)", v.kind, arg, v.kind, arg)
 		return 0, "", false
 	case of == gapRow && source != "" && !hasWord(source, "this"):
-		c.at(field, "%q names no variable of the pattern; this is any", arg)
+		c.at(field, "%q names no variable of the pattern: write one, or this for all events of the match", arg)
 		return 0, "", false
 	}
 	if v.of = of; of >= 0 && source != "" {

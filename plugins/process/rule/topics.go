@@ -70,7 +70,7 @@ var topicName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,249}$`)
 
 func (c *checker) topic(field, name string) {
 	if name != "" && !topicName.MatchString(name) {
-		c.at(field, "%q is no name of a topic: letters, digits, '.', '_' and '-'", name)
+		c.at(field, "%q is not a valid name of a topic: write letters, digits, '.', '_' and '-'", name)
 	}
 }
 
@@ -83,11 +83,11 @@ func (c *checker) sidesOf(r *Rule, text *joinText) {
 	case left == "" && right == "":
 		return
 	case left == "":
-		c.at("join.left", "names no topic, and the right side does: name both, as in {topic: orders}")
+		c.at("join.left", "names no topic, but the right side does: name both, as in {topic: orders}")
 	case right == "":
-		c.at("join.right", "names no topic, and the left side does: name both, as in {topic: payments}")
+		c.at("join.right", "names no topic, but the left side does: name both, as in {topic: payments}")
 	case r.from != "":
-		c.at("from", "the sides of the join say of which topics they are; take it out")
+		c.at("from", "the sides of the join name their topics already: take it out")
 	case left == right:
 		r.from = left
 	default:
@@ -109,8 +109,8 @@ func (c *checker) topics(set *Set) {
 	named := slices.IndexFunc(set.Rules, func(r *Rule) bool { return r.whereabouts() != "" })
 	for _, r := range set.Rules {
 		if named >= 0 && r.whereabouts() == "" {
-			c.add(r.line, r.Name, "from: is missing: rule %s names a topic, so that the stream reads more than one; say "+
-				"which this rule counts, as in from: raw-events", set.Rules[named].Name)
+			c.add(r.line, r.Name, "from: is missing: rule %s names a topic, so that each rule of the set must: name the "+
+				"one that this rule counts, as in from: raw-events", set.Rules[named].Name)
 		}
 	}
 }

@@ -41,19 +41,20 @@ func (s *Set) against(topics noted) (problems []Problem) {
 				say("the rules stream does not read the topic %s: name it in WEIR_RULES_TOPICS, as in "+
 					"WEIR_RULES_TOPICS=raw-events,%s, and start weir again", topic, topic)
 			} else if partitions == 0 {
-				say("the log has no topic %s: make it, with as many partitions as the topic that it is joined with "+
-					"(weir topics create --also %s makes it like raw-events)", topic, topic)
+				say("the log has no topic %s: create it, with as many partitions as the topic that it is joined with (weir "+
+					"topics create --also %s creates it like raw-events)", topic, topic)
 			}
 		}
 		if there && len(of) == 2 && topics[of[0]] != topics[of[1]] {
-			say("%s has %d partitions and %s %d, so that events of one device are not in partitions of the same number: make "+
-				"them equal, and write both by the key device_id", of[0], topics[of[0]], of[1], topics[of[1]])
+			say("%s has %d partitions and %s %d, so that events of one device are not in partitions of the same number: "+
+				"make the numbers equal, and give the records of both the key "+
+				"device_id", of[0], topics[of[0]], of[1], topics[of[1]])
 		}
 	}
 	return problems
 }
 
-// unsaid returns the error of a topic of the rules of which the log has never said anything, if there is one.
+// unsaid returns the error of the first topic of the rules about which the log has never given an answer, nil for none.
 func (s *Set) unsaid(failed map[string]error) error {
 	for _, r := range s.Rules {
 		for _, topic := range topicsOf(r.whereabouts()) {
@@ -137,7 +138,7 @@ func (o *output) answered(ctx context.Context, do func() error) error {
 }
 
 // askTopics asks the log how many partitions the topics have that the stream reads. Of those in failed it did not say
-// it now, because a broker fails or access is denied: that does not mean that there is no such topic.
+// it now, because a broker fails or access is denied: that does not mean that such a topic does not exist.
 func (o *output) askTopics(ctx context.Context, admin *kadm.Client) (topics noted, failed map[string]error, err error) {
 	topics, failed = noted{}, map[string]error{}
 	for _, name := range o.topics { // one by one: access denied to one fails a question about several
@@ -161,8 +162,8 @@ func (o *output) askTopics(ctx context.Context, admin *kadm.Client) (topics note
 }
 
 // noteTopics asks the log about the topics that the stream reads, and stores the answer, by which rule sets are
-// checked when they are put. Of a topic that the log does not speak of now, what it said last stands. It holds mu only
-// before the log is asked, and after it has answered.
+// checked when they are put. For a topic about which the log gives no answer now, its last answer is kept. It holds mu
+// only before the log is asked, and after it has answered.
 func (o *output) noteTopics(ctx context.Context) error {
 	o.mu.Lock()
 	admin := o.admin
@@ -262,7 +263,7 @@ func (o *output) fits(set *Set) error {
 		case err != nil && age > problemAge:
 			return errUnasked
 		case err != nil:
-			return fmt.Errorf("evaluating rules: events wait until this is mended: %w", err)
+			return fmt.Errorf("evaluating rules: events wait in the log until this is corrected: %w", err)
 		}
 	}
 	o.fitted, o.fittedAt = sets, o.notedAt

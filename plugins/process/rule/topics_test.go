@@ -329,7 +329,7 @@ func TestTopics_MustBeReadAndHaveAsManyPartitions(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "line 2: rule paid: orders has 1 partitions and payments 2") {
 		t.Errorf("unequal topics are joined: %v", err)
 	}
-	for topic, want := range map[string]string{"payments": "make them equal",
+	for topic, want := range map[string]string{"payments": "make the numbers equal",
 		"elsewhere": "WEIR_RULES_TOPICS=raw-events,elsewhere", "absent": "weir topics create --also absent"} {
 		text := strings.Replace(joinedTopics(0, 10*s, 0, "left"), "payments", topic, 1)
 		_, err := b.versions().Put(t.Context(), text, "me", "")
@@ -456,13 +456,13 @@ func TestTopics_SayAllThatIsWrong(t *testing.T) {
 		"allowed_lateness: 0s } }\n"
 	for change, want := range map[string]string{
 		"|":                                      "",
-		"topic: orders|topic: or ders":           `join.left.topic: "or ders" is no name of a topic`,
+		"topic: orders|topic: or ders":           `join.left.topic: "or ders" is not a valid name of a topic`,
 		"topic: orders, |":                       "join.left: names no topic",
 		"{ topic: payments }|true":               "join.right: names no topic",
-		"topic: payments|topik: payments":        "field topik is none of a side",
+		"topic: payments|topik: payments":        "field topik is not a field of a side",
 		"topic: orders|topic: [ a ]":             "cannot unmarshal",
 		"where: this.metrics.v > 0|where: this.": "join.left.where: ",
-		"    key|    from: orders\n    key":      "from: the sides of the join say",
+		"    key|    from: orders\n    key":      "from: the sides of the join name",
 		"payments|orders":                        "",
 	} {
 		was, is, _ := strings.Cut(change, "|")

@@ -24,7 +24,8 @@ const maxPanes = 3600
 func (c *checker) window(text *windowText) *windowSpec {
 	w := &windowSpec{}
 	if text.Lateness == "" && text.Type != "count" {
-		c.at("window.allowed_lateness", "is missing: how long after a window's end an event still corrects it; 0s for never")
+		c.at("window.allowed_lateness", "is missing: say how long after its end an event may still correct a window; 0s "+
+			"is not at all")
 	} else if text.Lateness != "" {
 		w.lateness = c.duration("window.allowed_lateness", text.Lateness, 0)
 	}
@@ -54,7 +55,7 @@ func (c *checker) window(text *windowText) *windowSpec {
 	}
 	for _, name := range slices.Sorted(maps.Keys(only)) {
 		if only[name] != "" {
-			c.at("window."+name, "is not of a %s window: take it out", text.Type)
+			c.at("window."+name, "does not apply to a %s window: take it out", text.Type)
 		}
 	}
 	return w
@@ -69,7 +70,7 @@ func (c *checker) number(field, text string) (n int64) {
 		n = n*10 + int64(d-'0')
 	}
 	if n < 1 || n > 1e6 {
-		c.at(field, "%q is no number of events from 1 to 1000000", text)
+		c.at(field, "%q is not a number of events: write one from 1 to 1000000", text)
 		return 1
 	}
 	return n
@@ -80,7 +81,8 @@ func (c *checker) tumbling(text *windowText) *grid {
 	case "day", "week", "month":
 		zone, err := time.LoadLocation(text.Timezone)
 		if err != nil || text.Timezone == "" || text.Timezone == "Local" {
-			c.at("window.timezone", "%q is no zone such as Europe/Berlin: whose %s is it?", text.Timezone, text.Size)
+			c.at("window.timezone", "%q is not a time zone: write the one of the %s, such as Europe/Berlin", text.Timezone,
+				text.Size)
 			return nil
 		}
 		align := int64(0)
@@ -88,12 +90,12 @@ func (c *checker) tumbling(text *windowText) *grid {
 			align = c.duration("window.align", text.Align, 0)
 		}
 		if align >= 24*time.Hour.Microseconds() {
-			c.at("window.align", "%s is a day or more", text.Align)
+			c.at("window.align", "%s is not less than a day: write a shorter time", text.Align)
 		}
 		return &grid{calendar: &calendar{unit: text.Size, zone: zone, align: time.Duration(align) * time.Microsecond}}
 	}
 	if text.Timezone != "" {
-		c.at("window.timezone", "is of the sizes day, week and month")
+		c.at("window.timezone", "applies only to the sizes day, week and month: take it out")
 	}
 	size := c.duration("window.size", text.Size, time.Millisecond)
 	return c.fixed(text, size, size)
@@ -106,12 +108,13 @@ func (c *checker) sliding(text *windowText) *grid {
 		return nil
 	}
 	if every > size {
-		c.at("window.every", "%s is longer than the window: events between two windows would count nowhere", text.Every)
+		c.at("window.every", "%s is longer than the size, so that events between two windows would not be counted: write "+
+			"a shorter time", text.Every)
 		return nil
 	}
 	if panes := size / gcd(size, every); panes > maxPanes {
-		c.at("window.every", "a window of %s each %s is made of %d panes, more than %d: choose an every that divides the "+
-			"size",
+		c.at("window.every", "a window of %s every %s is made of %d panes, more than %d: choose a longer every, or one "+
+			"that divides the size",
 			text.Size, text.Every, panes, maxPanes)
 		return nil
 	}
@@ -127,7 +130,7 @@ func (c *checker) fixed(text *windowText, size, every int64) *grid {
 		g.align = c.duration("window.align", text.Align, 0)
 	}
 	if g.align >= every {
-		c.at("window.align", "%s is not less than the %s between two windows", text.Align,
+		c.at("window.align", "%s is not less than the %s from one window to the next: write a shorter time", text.Align,
 			time.Duration(every)*time.Microsecond)
 	}
 	return g
@@ -249,26 +252,27 @@ func (r *Rule) Describe(delay time.Duration) string {
 	var text string
 	switch {
 	case w.grid == nil && w.gap > 0:
-		text = fmt.Sprintf("sessions that end with a gap of %s, told %s after it", span(w.gap), delay)
+		text = fmt.Sprintf("sessions that end with a gap of %s, emitted %s after it", span(w.gap), delay)
 	case w.grid == nil:
-		return fmt.Sprintf("each %d events, told with the last of them; what is not full after %s is told %s later", w.count,
+		return fmt.Sprintf("each %d events, emitted with the last of them; a window that is not full after %s is emitted "+
+			"%s later", w.count,
 			span(w.max), delay)
 	case w.grid.calendar != nil:
-		text = fmt.Sprintf("each %s of %s, told %s after its end", w.grid.calendar.unit, w.grid.calendar.zone, delay)
+		text = fmt.Sprintf("each %s of %s, emitted %s after its end", w.grid.calendar.unit, w.grid.calendar.zone, delay)
 	case w.grid.every < w.grid.size:
-		text = fmt.Sprintf("windows of %s, one each %s, made of panes of %s, told %s after their end", span(w.grid.size),
+		text = fmt.Sprintf("windows of %s, one each %s, made of panes of %s, emitted %s after their end", span(w.grid.size),
 			span(w.grid.every), span(w.grid.pane), delay)
 	default:
-		text = fmt.Sprintf("windows of %s, told %s after their end", span(w.grid.size), delay)
+		text = fmt.Sprintf("windows of %s, emitted %s after their end", span(w.grid.size), delay)
 	}
 	switch {
 	case r.emit.update:
-		text += ", and with every event before"
+		text += ", and with every event before that"
 	case r.emit.every > 0:
-		text += fmt.Sprintf(", and each %s before if anything changed", span(r.emit.every))
+		text += fmt.Sprintf(", and every %s before that if anything changed", span(r.emit.every))
 	}
 	if w.lateness == 0 {
-		return text + "; never corrected: what comes later is late"
+		return text + "; never corrected: an event that comes later is late"
 	}
-	return text + fmt.Sprintf("; corrected for %s more, then late", span(w.lateness))
+	return text + fmt.Sprintf("; corrected for %s more: an event that comes after that is late", span(w.lateness))
 }
