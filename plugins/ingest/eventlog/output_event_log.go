@@ -1,5 +1,5 @@
-// Package eventlog writes events to the log: the healthy ones to its topic, the
-// failed ones, as dead letters, beside it.
+// Package eventlog writes events to the log: valid ones to the topic of events, and failed ones, as dead letters, to a
+// topic of their own.
 package eventlog
 
 import (
@@ -35,55 +35,61 @@ func outputSpec() *service.ConfigSpec {
 	return service.NewConfigSpec().
 		Version("1.0.0").
 		Categories("Services").
-		Summary("Writes events to a topic of Kafka, and failed ones, as dead letters, to another.").
+		Summary("Writes events to a Kafka topic, and failed events, as dead letters, to another.").
 		Description(`
 A batch is acknowledged when all of it is durable: every replica in sync has each record, which is written idempotently. While the brokers
-are away, batches wait. When a batch fails, some of it may have been written: whoever sends it again makes duplicates, which event ids tell.
+cannot be reached, batches wait. When a batch fails, some of it may have been written. Sending it again then writes duplicates, which are recognised by their event ids.
 
 The key of a record is the device (metadata `+"`local_device`"+`, which `+"`schema_validate`"+` sets), hashed as Kafka's own clients do it, so that a
 device's events stay in order. The value is the message's bytes. Its headers are the metadata whose names begin with `+"`weir_`"+`, and `+"`traceparent`"+`.
 
-Processors before this output may change what they like, mask fields for instance, but not what the event is. One that is no event any more, or has
-another event_id, device_id or timestamp than when `+"`schema_validate`"+` judged it (a mapping without `+"`root = this`"+` does that), is failed as
+Processors before this output may change an event, for instance mask fields, but not its identity. A message that is no longer an event, or has
+another event_id, device_id or timestamp than when `+"`schema_validate`"+` judged it (a mapping without `+"`root = this`"+` does that), fails with
 `+"`processing_failed`"+`, and its dead letter has the bytes that were judged.
 
-A message that a processor has failed goes through the processors of `+"`dead_letter`"+`, on a copy, and what they make of it to its topic, in
-the same requests as the healthy ones. A failure there fails the batch; without `+"`dead_letter`"+`, so does a failed message. An
+A copy of each message that a processor has failed goes through the processors of `+"`dead_letter`"+`, and the result is written to that topic, in
+the same requests as the valid events. If these processors fail, the batch fails; without `+"`dead_letter`"+`, a failed message fails the batch. An
 outage of the log never makes a dead letter.
 
 For other topics, keys, headers or clusters use `+"`kafka_franz`"+`; this output does one thing, at a lower cost.`).
 		Fields(kafka.Fields()...).
 		Field(service.NewStringField(eventLogFieldClientID).
-			Description("How the client calls itself to the brokers.").Default("weir").Advanced()).
+			Description("The name of the client at the brokers.").Default("weir").Advanced()).
 		Field(service.NewStringField(eventLogFieldTopic).
-			Description("The topic of healthy events. It must exist: see `weir topics create`.")).
+			Description("The topic of valid events. It must exist: see `weir topics create`.")).
 		Field(service.NewObjectField(eventLogFieldDeadLetter,
 			service.NewStringField(eventLogFieldTopic).Description(
-				"The topic of dead letters. Empty refuses failed messages, and with them their batch.").Default(""),
+				"The topic of dead letters. If it is empty, a failed message fails its batch.").Default(""),
 			service.NewStringField(eventLogFieldMaxBytes).Description(
-				"The largest dead letter. Those beyond the topic of events' own limit are sent apart.").Default("8MiB").Advanced(),
+				"The maximum size of a dead letter, such as 8MiB. One that is larger than `max_message_bytes` of events is "+
+					"sent in a request of its own.").Default("8MiB").Advanced(),
 			service.NewProcessorListField(eventLogFieldProcessors).Description(
-				"What makes a dead letter of a failed message: `dead_letter`. A message that has failed after them fails the "+
-					"batch.").Default([]any{}),
-		).Description("Where messages go that a processor has failed.")).
+				"The processors that make a dead letter of a failed message, such as `dead_letter`. A message that has "+
+					"failed after them fails the batch.").Default([]any{}),
+		).Description("What becomes of messages that a processor has failed.")).
 		Field(service.NewStringEnumField(eventLogFieldCompression, "none", "lz4", "snappy", "zstd", "gzip").
-			Description("How records are compressed. On one machine it costs more than it saves; where traffic between zones "+
-				"costs it saves a third of it, and more the longer records linger.").Default(
+			Description("How records are compressed. On one machine that costs more than it saves. Where traffic between "+
+				"zones is paid for, it saves a third of it, and more with a longer `linger`.").Default(
 			"none").Advanced()).
 		Field(service.NewDurationField(eventLogFieldLinger).
-			Description("How long a record may wait for others, so that they share a request.").Default("5ms").Advanced()).
+			Description("How long a record may wait for others, so that they share a request; `0s` does not "+
+				"wait.").Default("5ms").Advanced()).
 		Field(service.NewDurationField(eventLogFieldTimeout).
-			Description("How long a broker may take to write a request.").Default("10s").Advanced()).
+			Description("How long the brokers may take to write a request. After it the request is sent "+
+				"again.").Default("10s").Advanced()).
 		Field(service.NewStringField(eventLogFieldMaxBytes).
-			Description("The largest batch of records in one partition; at most the topic's `max.message.bytes`.").Default(
+			Description("The maximum size of a batch of records of one partition, such as 1MB: at most the topic's "+
+				"`max.message.bytes`. An event that is larger fails its batch.").Default(
 			"1MB").Advanced()).
 		Field(service.NewIntField(eventLogFieldMaxBuffered).
-			Description("How many records may wait for the brokers. Beyond them, batches wait in the stream.").Default(
+			Description("The maximum number of records that wait for the brokers. Above it, batches wait in the "+
+				"stream.").Default(
 			100_000).Advanced()).
 		Field(service.NewIntField(eventLogFieldMaxInFlight).
-			Description("How many batches may wait for their acknowledgement at a time. Their records share requests.").Default(
+			Description("The maximum number of batches that wait for their acknowledgement at a time. Their records share "+
+				"requests.").Default(
 			256)).
-		Example("From the gate to the log", "What `schema_validate` fails becomes a dead letter; everything else is an event.", `
+		Example("From the gate to the log", "An event that `schema_validate` fails becomes a dead letter; all others are events.", `
 pipeline:
   processors:
     - schema_validate:
@@ -124,7 +130,7 @@ type output struct {
 
 	mu     sync.RWMutex
 	client *kgo.Client
-	large  *kgo.Client // for dead letters that no batch of events could hold
+	large  *kgo.Client // for dead letters that are larger than a batch of events may be
 }
 
 func newOutput(c config) *output { return &output{conf: c} }
@@ -158,7 +164,7 @@ func (o *output) Connect(ctx context.Context) error {
 	return nil
 }
 
-// Close fails what has not been acknowledged. The engine calls it after the last
+// Close fails the records that have not been acknowledged. The engine calls it after the last
 // batch has returned, or when it will wait no longer.
 func (o *output) Close(ctx context.Context) error {
 	o.mu.Lock()

@@ -75,22 +75,22 @@ func inputSpec() *service.ConfigSpec {
 		Summary("Takes events from devices over HTTP, and answers when they are durable.").
 		Description(`
 `+"`POST /v1/events`"+` takes one event, an array or lines of them, with an API key in `+"`X-API-Key`"+` or
-`+"`Authorization: Bearer`"+`. One request becomes one batch of messages, one for each event, whose bytes are those
+`+"`Authorization: Bearer`"+`. One request becomes one batch, with one message for each event, of the bytes
 that were sent; small requests that wait at the same time share a batch. The reply is sent when the stream has acknowledged the batch, with a verdict for each event:
 202 when all were accepted, 207 when some were, 400 when none was. When the stream fails the batch, or does not
 acknowledge it in time, the reply is 503 with Retry-After, and the device sends again: its event_id makes that safe.
 
 `+"`GET /v1/stream`"+` is the same as a WebSocket: each message is a body, and is answered by one message. Instead of
-429, the gate stops reading. gRPC is the same again. The contract of the HTTP side is served at `+"`/openapi.json`"+`.
+answering 429, the gate stops reading. gRPC (`+"`weir.v1.Ingest`"+`) works in the same way. The contract of the HTTP side is served at `+"`/openapi.json`"+`.
 
-`+"`GET /healthz`"+` says that the gate runs. `+"`GET /ready`"+` is 503 as well once it has taken nothing for ten seconds for lack of room (the log
-cannot be written, processing is too far behind), with the reason: for load balancers that have somewhere else to send devices to.
-Shorter pressure is told to devices alone, with Retry-After.
+`+"`GET /healthz`"+` answers 200 while the gate runs. `+"`GET /ready`"+` answers 503, with the reason, once the gate has accepted nothing for ten seconds because the log
+cannot be written or processing is too far behind: for load balancers that have another gate to send devices to.
+Until then only devices are told, by 429 or 503 with Retry-After.
 
 An event is rejected, alone, when a processor of the stream marks it as bad data (see `+"`schema_validate`"+`) and the
-stream routes it to the dead letters with the processor `+"`dead_letter`"+`. One that a processor dropped is nowhere, though the
-engine acknowledges it: it is rejected as well, because `+"`event_log`"+` notes what it writes. Where no stream of the process has
-that output, the gate cannot know.
+stream routes it to the dead letters with the processor `+"`dead_letter`"+`. An event that a processor dropped is stored nowhere, though the
+engine acknowledges it: it is rejected as well, because `+"`event_log`"+` reports to the gate what it has written. If no stream of the process has
+that output, the gate cannot tell, and the event counts as accepted.
 
 ### Metadata
 
@@ -107,11 +107,12 @@ that output, the gate cannot know.
 			Example("sqlite://data/control.db").
 			Example("postgres://weir:${PASSWORD}@db/weir")).
 		Field(service.NewDurationField(gateFieldKeyRefresh).
-			Description("A key that is revoked stops working within this time.").
+			Description("How often the store is asked whether keys have changed. A revoked key stops working within this "+
+				"time.").
 			Default("30s").Advanced()).
 		Field(service.NewDurationField(gateFieldGather).
-			Description("How long a small request may wait for others that are on their way, so that they share a batch; 0s "+
-				"shares what waits at the same time anyway. A request that is alone never waits.").
+			Description("How long a small request may wait for others that are being received, so that they share a batch. "+
+				"With 0s, only requests that wait at the same time anyway share one. A request that is alone never waits.").
 			Default("2ms").Advanced()).
 		Field(limitsField()).
 		Field(timeoutsField()).
@@ -121,9 +122,9 @@ that output, the gate cannot know.
 		Field(oidc.ConfigField()).
 		Fields(listen.Fields()...).
 		Field(service.NewBoolField(gateFieldUnwritten).
-			Description("Whether to answer 202 for an event that the stream acknowledged and `event_log` has not written. "+
-				"Set it where another output beside `event_log` "+
-				"takes some of the events, or where devices are not to know which ones your processors drop.").
+			Description("Whether to answer 202 for an event that the stream acknowledged but `event_log` has not written. "+
+				"Set it if an output beside `event_log` takes some of the events, or if devices are not to know which events "+
+				"your processors drop.").
 			Default(false).Advanced()).
 		Example("From devices to the log", "Accepted events go to Kafka; bad data goes to the dead letters with its reason.", `
 input:

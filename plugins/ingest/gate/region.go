@@ -27,22 +27,22 @@ const (
 func geoField() *service.ConfigField {
 	return service.NewObjectField(gateFieldGeo,
 		service.NewStringField(gateFieldGeoFile).
-			Description("A database of addresses in MaxMind's format (.mmdb), which tells the country and perhaps its part. "+
-				"It is read again when it changes. Empty: nobody is asked where they are.").
+			Description("The file of a database in MaxMind's format (.mmdb), which has the country, and perhaps the "+
+				"region, of network addresses. It is read again when it changes. Empty: regions are not determined.").
 			Default("").Example("/var/lib/weir/country.mmdb"),
 		service.NewStringListField(gateFieldGeoRefuse).
-			Description("Regions (ISO 3166: `US`, `US-CA`) from which nothing is taken.").Default([]any{}).
+			Description("Regions (ISO 3166: `US`, `US-CA`) from which nothing is accepted.").Default([]any{}).
 			Example([]any{"KP", "US-CA"}),
 		service.NewStringListField(gateFieldGeoOnly).
-			Description("Regions from which alone something is taken. Empty: from all that are not refused.").Default([]any{}),
+			Description("The only regions from which events are accepted. Empty: all that are not refused.").Default([]any{}),
 		service.NewBoolField(gateFieldGeoUnknown).
-			Description("Whether nothing is taken from addresses that the database does not know. Where there is `only`, "+
-				"nothing is, whatever this says.").Default(false),
+			Description("Whether to refuse requests from addresses that the database does not know. With `only` they are "+
+				"always refused.").Default(false),
 		service.NewStringListField(gateFieldGeoProxies).
-			Description("Networks of proxies whose `X-Forwarded-For` is believed; of everybody else the connection's address "+
-				"counts.").Default([]any{}).Example([]any{"10.0.0.0/8"}),
-	).Description("Where senders are, by the address they send from. A request from a region that is refused is " +
-		"answered 451, and nothing of it is kept. Of the address nothing is kept in any case: events carry the region as " +
+			Description("Networks of proxies whose header `X-Forwarded-For` is trusted. For all other senders the address "+
+				"of the connection counts.").Default([]any{}).Example([]any{"10.0.0.0/8"}),
+	).Description("Determines the region of senders by their network address. A request from a refused region is " +
+		"answered 451, and nothing of it is kept. Addresses are never kept: accepted events have only the region, as " +
 		"`weir_region`.").
 		Advanced()
 }
@@ -88,7 +88,7 @@ func readRegions(parsed *service.ParsedConfig) (*regions, error) {
 	case r.path != "":
 		return r, nil
 	case len(r.refuse)+len(r.only) > 0 || r.unknown:
-		return nil, errors.New("geo refuses regions, and has no file that tells them: set geo.file")
+		return nil, errors.New("geo refuses regions, but has no database to determine them: set geo.file")
 	}
 	return nil, nil
 }

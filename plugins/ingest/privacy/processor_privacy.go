@@ -1,23 +1,18 @@
 // Package privacy takes personal data out of events before anything keeps them.
 //
-// The contract. `privacy` stands between the gate and `schema_validate`, and looks
-// at every event that comes in, at those too that the gate has refused: what lies
-// behind it - the log, the stores, dead letters with their original bytes, the
-// texts of errors, metrics that name fields - is made of its bytes alone. It waits
-// for the first schemas where it follows some, and for nothing else, so an event
-// costs it time in proportion to its bytes and no more: what presses on the gate is still the log. It marks and
-// drops no message, and changes no verdict: an event that it made another thing
-// of is judged as it then is.
+// The processor privacy stands between the gate and schema_validate, and reads every incoming event, including those
+// that the gate has refused. All that comes after it is made of its output alone: the log, the stores, the original
+// bytes of dead letters, the texts of errors, and metrics with names of fields. It waits for the first schemas if it
+// follows some, and for nothing else. The time for an event is proportional to its size. It marks and drops no message
+// and sets no verdict: schema_validate judges the event as it is after the change.
 //
-// It is a function of bytes, fleet, config, schemas and key: an event that is sent twice
-// comes out as the same bytes. A second pass changes nothing. An event_id that is a
-// UUID is never touched, so a repeat is known as a duplicate whatever the config
-// was meanwhile. A device_id that holds personal data is hashed as a whole, under
-// the newest key: the events of one device stay together until the key changes.
+// The output is a function of the event's bytes, the fleet, the config, the schemas and the keys, so an event that is
+// sent twice yields the same bytes. A second pass changes nothing. An event_id that is a UUID is never changed, so a
+// duplicate is recognised even if the config has changed in between. A device_id with personal data is hashed as a
+// whole, under the newest key: the events of a device have the same device_id until the key changes.
 //
-// What it does not change stays as the device sent it, to the byte: numbers keep
-// their text, members their order and space. What was JSON is JSON afterwards.
-// A crash leaves nothing behind: it has no state.
+// All other bytes stay as the device sent them: numbers keep their text, members their order and spacing. Output for
+// JSON is JSON. The processor has no state, so a crash leaves nothing behind.
 package privacy
 
 import (
@@ -63,69 +58,74 @@ func spec() *service.ConfigSpec {
 		Categories("Utility").
 		Summary("Takes personal data out of events, before anything keeps them.").
 		Description(`
-Put it before `+"`schema_validate`"+`: then the log, the stores, the dead letters with their original bytes and the texts of errors have what it leaves, and nothing else. It looks at every event, at those too that an earlier component has failed. It drops and reorders nothing, and an event that has nothing personal passes as it is, to the byte.
+Put it before `+"`schema_validate`"+`: then the log, the stores, the dead letters with their original bytes and the texts of errors have only its output. It reads every event, including those that an earlier component has failed. It drops and reorders nothing. An event without personal data passes unchanged, to the byte.
 
 Personal data is found
 
-- by patterns, in every string and name of a field, in JSON within strings and in URLs: `+"`email`"+`, `+"`phone`"+`, `+"`card`"+` (issuer, length and check digit), `+"`iban`"+` (country, length and check digits), `+"`ip`"+` (IPv4 and IPv6) and `+"`ssn`"+` (US), with full-width and other digits, characters without width, percent and HTML escapes,
+- by patterns, in every string and every name of a field, in JSON within strings and in URLs: `+"`email`"+`, `+"`phone`"+`, `+"`card`"+` (issuer, length and check digit), `+"`iban`"+` (country, length and check digits), `+"`ip`"+` (IPv4 and IPv6) and `+"`ssn`"+` (US), also with full-width and other digits, zero-width characters, percent and HTML escapes,
 - by names of fields: those above, and `+"`name`, `address`, `birth`, `document` and `secret`"+`,
-- by place, as `+"`fields`"+` says, and the keyword `+"`x-pii`"+` of `+"`schemas`"+`.
+- by place, as `+"`fields`"+` and the keyword `+"`x-pii`"+` of `+"`schemas`"+` say.
 
-It finds no names of people in running text, and nothing in pictures, archives or base64. Numbers in `+"`metrics`"+` are readings, and stay.
+It does not find names of people in running text, nor anything in pictures, archives or base64. Numbers in `+"`metrics`"+` are readings, and are not changed.
 
-What becomes of it is one of
+What is found is changed by one of these actions:
 
-- `+"`mask`"+`: a mark of its kind, such as `+"`[email]`"+`,
-- `+"`hash`"+`: a token such as `+"`pii-email-k1-…`"+`: HMAC-SHA-256 under the fleet's key, the same for all writings of one value,
-- `+"`tokenise`"+`: a token such as `+"`tok-email-k1-…`"+`, which whoever has the key can turn back; it is as long as the value,
-- `+"`drop`"+`: the member goes, or the text out of its string,
-- `+"`keep`"+`: it stays.
+- `+"`mask`"+`: it is replaced by a mark of its kind, such as `+"`[email]`"+`,
+- `+"`hash`"+`: it is replaced by a token such as `+"`pii-email-k1-…`"+`, an HMAC-SHA-256 under the fleet's key, which is the same for all spellings of a value,
+- `+"`tokenise`"+`: it is replaced by a token such as `+"`tok-email-k1-…`"+`, which can be turned back with the key, and shows the length of the value,
+- `+"`drop`"+`: the member is removed, or the text from its string,
+- `+"`keep`"+`: it is not changed.
 
-A number that goes becomes a string. A `+"`device_id`"+` that holds personal data is hashed as a whole; without a key it is masked, and the event refused.
+A number that is replaced becomes a string. A `+"`device_id`"+` with personal data is hashed as a whole; without a key it is masked, and the event is refused.
 
-docs/privacy.md has the rules in full.
+docs/privacy.md has all rules.
 
 ### Metrics
 
-`+"`weir_privacy_found_total{type}` and `weir_privacy_events_total{outcome=clean|changed}`"+`. No metric and no line of the log has a value.`).
+`+"`weir_privacy_found_total{type}` and `weir_privacy_events_total{outcome=clean|changed}`"+`. Metrics and log lines never have a value.`).
 		Field(service.NewStringEnumField(fieldAction, actionNames...).
-			Description("What becomes of personal data, whatever kind it is.").Default("mask")).
+			Description("The action for personal data of all kinds that `actions` does not name.").Default("mask")).
 		Field(service.NewStringMapField(fieldActions).
-			Description("What becomes of some kinds of it, by kind.").
+			Description("Actions for single kinds of personal data, by kind.").
 			Example(map[string]any{"email": "hash", "ip": "drop", "secret": "drop"}).Default(map[string]any{})).
 		Field(service.NewStringMapField(fieldFields).
-			Description("What becomes of fields, whatever they hold: an action or a kind, by JSON pointer. `*` stands for each "+
-				"member or element. `keep` keeps all of a field, whatever is in it.").
+			Description("Actions or kinds for fields, whatever their values are, by JSON pointer. `*` stands for each "+
+				"member or element. `keep` leaves the whole field unchanged, even if it has personal data.").
 			Example(map[string]any{"/context/ip": "drop", "/payload/*/owner": "hash", "/user/contact": "email"}).
 			Default(map[string]any{})).
 		Field(service.NewBoolField(fieldNames).
-			Description("Whether names of fields count. Without, there are patterns and `fields`.").Default(true)).
+			Description("Whether personal data is also found by names of fields. If not, only patterns, `fields` and "+
+				"`schemas` find it.").Default(true)).
 		Field(service.NewStringListField(fieldRegions).
-			Description("Whose phone numbers are known as they are written at home: AT, AU, BE, BR, CH, DE, DK, ES, FR, "+
-				"GB, IN, IT, JP, NL, NO, NZ, US. International ones (+49 …) are known in any case.").
+			Description("Countries whose phone numbers are found in their national form: AT, AU, BE, BR, CH, DE, DK, ES, "+
+				"FR, GB, IN, IT, JP, NL, NO, NZ, US. International numbers (+49 …) are always found.").
 			Default([]any{"US", "GB", "DE", "FR"})).
 		Field(service.NewStringField(fieldKeys).
-			Description("The keys of `hash` and `tokenise`: `ID:SECRET`, newest first, between blanks, or where they are kept: "+
-				"`file:///PATH`, `vault://PATH#FIELD`. An id has up to 8 lower-case letters and digits, a secret 16 characters "+
-				"or more. The newest writes; its id is in each token. Fleets have keys of their own, made of it. Those "+
-				"that are kept elsewhere may change while weir runs.").
+			Description("The keys of `hash` and `tokenise`: `ID:SECRET`, newest first, separated by blanks, or the place "+
+				"that has them: `file:///PATH` or `vault://PATH#FIELD`. An id has up to 8 lower-case letters and digits, a "+
+				"secret has 16 characters or more. The newest key is used for new tokens, which have its id. The key of each "+
+				"fleet is derived from it. Keys in a file or in Vault may change while weir runs.").
 			Default("").Secret().Example("file:///run/secrets/weir-privacy")).
 		Field(service.NewDurationField(fieldKeysRefresh).
-			Description("How often keys that are kept elsewhere are read again.").Default("30s").Advanced()).
+			Description("How often keys in a file or in Vault are read again.").Default("30s").Advanced()).
 		Field(service.NewObjectField(fieldSchemas,
-			service.NewStringField(fieldURL).Description("Where the schemas are, as of `schema_validate`. Empty follows none.").
+			service.NewStringField(fieldURL).Description("The URL of the schemas, as `url` of `schema_validate`. Empty: no "+
+				"schemas are used.").
 				Default("").Secret().Example("file://schemas"),
-			service.NewStringField(fieldAPIKey).Description("The API key for a registry over HTTP. Empty sends none.").
+			service.NewStringField(fieldAPIKey).Description("The API key for a registry over HTTP. Empty: none is sent.").
 				Default("").Secret().Advanced(),
-			service.NewStringField(fieldSubject).Description("The subject whose versions say what is personal.").
+			service.NewStringField(fieldSubject).Description("The subject whose versions say which fields have personal "+
+				"data.").
 				Default("user_event"),
 			service.NewDurationField(fieldRefresh).Description("How often the store is asked for new versions.").
 				Default("2s").Advanced(),
-			service.NewStringField(fieldCacheDir).Description("A folder that keeps the last known schemas for a restart.").
+			service.NewStringField(fieldCacheDir).Description("A folder that keeps the last known schemas for a restart "+
+				"while their store is down. Empty: none are kept.").
 				Default("").Advanced(),
-		).Description("Schemas whose keyword `x-pii` says what becomes of a field, as `fields` does: `\"x-pii\": "+
-			"\"email\"`, `\"drop\"`. That of any version holds for events of all. While none was ever known, events wait.")).
-		Example("Before validation", "E-mail addresses stay countable; addresses of networks go.", `
+		).Description("Schemas whose keyword `x-pii` gives the action or the kind of a field, as `fields` does: "+
+			"`\"x-pii\": \"email\"`, `\"x-pii\": \"drop\"`. The keyword of one version applies to events of all versions. "+
+			"Until the first schemas are known, events wait.")).
+		Example("Before validation", "E-mail addresses are hashed, so that they can be counted; network addresses are removed.", `
 pipeline:
   processors:
     - label: privacy

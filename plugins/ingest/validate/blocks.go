@@ -23,17 +23,21 @@ const (
 func blocksField() *service.ConfigField {
 	return service.NewObjectField(schemaFieldBlocks,
 		service.NewStringField(schemaFieldBlocksURL).
-			Description("The SQL store that has the blocks: the control store of weir. Empty: nobody is blocked.").
+			Description("The SQL store of the blocks, which is the control store: `sqlite://PATH` or `postgres://…`. "+
+				"Empty: nobody is blocked.").
 			Default("").Secret().Example("sqlite:///var/lib/weir/control.db"),
 		service.NewStringField(schemaFieldBlocksUser).
-			Description("Where events have the id of the user, a JSON pointer. Where `privacy` makes a token of it, the token "+
-				"is what is blocked.").
+			Description("The JSON pointer of the user's id in events. If `privacy` replaces the id by a token, block the "+
+				"token.").
 			Default("/user/id"),
 		service.NewDurationField(schemaFieldBlocksRefresh).
-			Description("How often the store is asked who is blocked.").
+			Description("How often the store is asked who is blocked: a new block takes effect within this time.").
 			Default("1s").Advanced(),
 	).Description("Refuses the events of devices and users that `weir block`, `PUT /v1/blocks` or a rule with `block` " +
-		"blocks for a time. While the store is away, who is blocked stays so until their time, and nobody else is.")
+		"blocks for a time. While the store cannot be reached, known blocks stay in force until they end, and new ones " +
+		"are " +
+		"not seen. After a start, events wait some seconds at most for the first answer; until the store has answered, " +
+		"nobody is blocked.")
 }
 
 // blocks refuses the events of blocked devices and users. A nil *blocks refuses none.
@@ -98,7 +102,7 @@ func (b *blocks) refuse(msg *service.Message, device string, now time.Time) *eve
 
 // blockedUntil does not tell the reason, because it is sent to the device or user that is blocked.
 func blockedUntil(pointer string, until time.Time) *event.Rejection {
-	return event.Reject(event.CodeBlocked, pointer, fmt.Sprintf("is blocked until %s: nothing of it is taken before",
+	return event.Reject(event.CodeBlocked, pointer, fmt.Sprintf("is blocked until %s: its events are refused until then",
 		until.Add(time.Second-1).Format(time.RFC3339)))
 }
 

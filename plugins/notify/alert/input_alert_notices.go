@@ -33,18 +33,18 @@ func noticesSpec() *service.ConfigSpec {
 	return service.NewConfigSpec().
 		Version("1.0.0").
 		Categories("Weir").
-		Summary("Hands a notification channel the notices that it is to send, and tracks what became of them.").
+		Summary("Hands a notification channel the notices that it has to send, and records their outcome.").
 		Description(`
-A notice is one message to people about one or many alerts, made by `+"`alert_store`"+`. Each channel has a queue of its own in the store, so a channel that is down holds up no other. A message of this input is a notice:
+A notice is one message to people about one or more alerts, made by `+"`alert_store`"+`. Each channel has its own queue in the store, so a channel that is down delays no other. A message of this input is a notice:
 
 `+"```json"+`
 {"notice_id":"…","group":"…","reason":"opened","kind":"metric","fleet":"plant-1","rule":"processor_hot","severity":"critical",
  "count":500,"open":500,"alerts":[{"alert_id":"…","device_id":"pump-1","metric":"cpu_temp","value":97,"summary":"…","at":"…"}],"at":"…","attempt":1}
 `+"```"+`
 
-`+"`reason`"+` is `+"`opened`, `resolved` or `escalated`; `alerts`"+` lists the first twenty, `+"`count`"+` counts all, `+"`open`"+` those of the group that are open now.
+`+"`reason`"+` is `+"`opened`, `resolved` or `escalated`; `alerts`"+` has the first twenty, `+"`count`"+` is the number of all, `+"`open`"+` the number of those in the group that are open now.
 
-A message that is acknowledged was sent. One that the output refuses is tried again after a pause that doubles, or that the receiver asked for. After the last try, or when the receiver says that trying again is useless, the notice comes once more, as an errored message with code `+"`delivery_failed`"+`: route it to the dead letters.
+A notice whose message is acknowledged was sent. One that the output refuses is tried again, after a pause that doubles each time or that the receiver asks for. After the last try, or when the receiver says that no retry can succeed, the notice comes once more, as a failed message with code `+"`delivery_failed`"+`: route it to the dead letters.
 
 A notice is sent at least once: after a crash, the one that was being sent is sent again. Its `+"`notice_id`"+` stays the same.
 
@@ -58,34 +58,35 @@ A notice is sent at least once: after a crash, the one that was being sent is se
 			Description("The name of the channel.").
 			Example("slack")).
 		Field(service.NewStringField(noticesFieldEnabled).
-			Description("The channel idles while this is empty: put what it cannot do without here, such as "+
-				"`${WEIR_NOTIFY_SLACK_URL:}`.").
+			Description("If this is empty, the channel sends nothing. Put a setting here without which it cannot send, "+
+				"such as `${WEIR_NOTIFY_SLACK_URL:}`.").
 			Default("true").Secret()).
 		Field(service.NewStringEnumField(noticesFieldMinSeverity, "info", "warning", "critical").
-			Description("The least severity that is sent.").
+			Description("The lowest severity that is sent.").
 			Default("info")).
 		Field(service.NewStringListField(noticesFieldReasons).
-			Description("What is sent: `opened`, `resolved`, `escalated`.").
+			Description("The reasons for which notices are sent: `opened`, `resolved`, `escalated`.").
 			Default([]any{reasonOpened, reasonResolved, reasonEscalated})).
 		Field(service.NewDurationField(noticesFieldInterval).
-			Description("The rate limit: the least time between two messages.").
+			Description("The rate limit: the minimum time between two messages.").
 			Default("1s")).
 		Field(service.NewDurationField(noticesFieldPoll).
 			Description("How often the store is asked for notices.").
 			Default("500ms").Advanced()).
 		Field(service.NewDurationField(noticesFieldMaxAge).
-			Description("Notices older than this are not begun: of an outage, people need not hear a week later.").
+			Description("A notice that is older than this before its first try is not sent, so that nobody is told of an "+
+				"outage a week later.").
 			Default("24h").Advanced()).
 		Field(service.NewIntField(noticesFieldMaxTries).
-			Description("How often a notice is tried before it is a dead letter.").
+			Description("The maximum number of tries of a notice. After the last one it becomes a failed message.").
 			Default(10)).
 		Field(service.NewDurationField(noticesFieldBackoff).
-			Description("The pause before the second try.").
+			Description("The pause before the second try. It doubles with each further one.").
 			Default("5s")).
 		Field(service.NewDurationField(noticesFieldMaxBackoff).
-			Description("The longest pause.").
+			Description("The longest pause between two tries.").
 			Default("5m")).
-		Example("A channel", "A webhook; what it cannot deliver goes to the dead letters.", `
+		Example("A channel", "A webhook; notices that it cannot deliver are dropped, after their failure was recorded.", `
 input:
   alert_notices:
     url: sqlite://data/control.db

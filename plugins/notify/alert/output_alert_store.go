@@ -35,16 +35,16 @@ func storeSpec() *service.ConfigSpec {
 	return service.NewConfigSpec().
 		Version("1.0.0").
 		Categories("Weir").
-		Summary("Records alerts as they open and resolve, and decides whom to tell and when.").
+		Summary("Records alerts as they open and resolve, and decides which notices are sent, and when.").
 		Description(`
-Its messages are records of the topic `+"`alert-events`, as in `schemas/alert/v1.json`; put the processor `alert_check`"+` before it. A batch is recorded in one transaction, or not at all. A record that was recorded before changes nothing: an alert is known by its `+"`alert_id`"+`, and one that opens on a subject (rule, fleet, device, metric) that has an open alert is folded into that.
+Its messages are records of the topic `+"`alert-events`, as in `schemas/alert/v1.json`; put the processor `alert_check`"+` before it. A batch is recorded in one transaction, or not at all. A record that was recorded before changes nothing: an alert is identified by its `+"`alert_id`"+`. If an alert opens for a subject (rule, fleet, device, metric) that has an open alert, it is folded into that one.
 
-An alert is open, until someone acknowledges it (`+"`POST /v1/alerts/{id}/acknowledge`"+`) and until it resolves. People are told by notices, which the input `+"`alert_notices`"+` hands to each channel:
+An alert stays open until it resolves; people can acknowledge it (`+"`POST /v1/alerts/{id}/acknowledge`"+`). People get notices, which the input `+"`alert_notices`"+` hands to each channel:
 
-- alerts of one fleet, rule and severity are told together: a notice waits `+"`group_wait`"+` for more, and the next comes `+"`group_interval`"+` later at the soonest;
-- a subject that people were told of is silent for `+"`cooldown`"+`; if it is open again then, they are told;
-- an alert that nobody acknowledged within `+"`escalate_after`"+` is told once more, as escalated;
-- that an alert has resolved is told when its opening was.
+- alerts of one fleet, rule and severity share a notice: it waits `+"`group_wait`"+` for more of them, and the next one follows after `+"`group_interval`"+` at the earliest;
+- after a notice of a subject, its further alerts make none for `+"`cooldown`"+`; if one is open at the end of that time, a notice follows;
+- an alert that nobody has acknowledged within `+"`escalate_after`"+` makes one more notice, as escalated;
+- the end of an alert makes a notice if its opening did.
 
 ### Metrics
 
@@ -53,30 +53,30 @@ An alert is open, until someone acknowledges it (`+"`POST /v1/alerts/{id}/acknow
 			Description("The SQL store of alerts: `sqlite://PATH` or `postgres://…`.").
 			Secret().Example("sqlite://data/control.db")).
 		Field(service.NewDurationField(storeFieldGroupWait).
-			Description("How long a notice waits for more alerts of its group.").
+			Description("How long a notice waits for more alerts of its group: those of one fleet, rule and severity.").
 			Default("5s")).
 		Field(service.NewDurationField(storeFieldGroupInterval).
-			Description("The least time between two notices of a group, for the same reason.").
+			Description("The minimum time between two notices of a group with the same reason.").
 			Default("5m")).
 		Field(service.NewDurationField(storeFieldCooldown).
-			Description("How long people hear nothing of a subject after they were told of it.").
+			Description("How long after a notice of a subject (rule, fleet, device, metric) further alerts of it make none.").
 			Default("10m")).
 		Field(service.NewDurationField(storeFieldEscalateAfter).
-			Description("After how long without acknowledgement an alert is told once more; `0s` for never.").
+			Description("How long after its opening an alert that nobody has acknowledged makes one more notice; `0s` is "+
+				"never.").
 			Default("15m")).
 		Field(service.NewDurationField(storeFieldQuiet).
-			Description("A pipeline alert of which nothing more is heard for this long resolves.").
+			Description("How long after its last record an alert of the pipeline itself resolves, if no further one comes.").
 			Default("1h")).
 		Field(service.NewBoolField(storeFieldSendResolved).
-			Description("Whether people are told that an alert has resolved.").
+			Description("Whether the end of an alert makes a notice.").
 			Default(true)).
 		Field(service.NewIntField(storeFieldMaxOpen).
-			Description("How many alerts of one fleet may be open. One more is not recorded and nobody is told of it, but "+
-				"for a warning in the log and the "+
-				"metric, `result=beyond`; 0 is no bound.").
+			Description("The maximum number of open alerts of one fleet; 0 is no limit. A further alert is not recorded "+
+				"and makes no notice, only a warning in the log and a count in the metric, as `result=beyond`.").
 			Default(defaultPolicy().MaxOpen)).
 		Field(service.NewBatchPolicyField(storeFieldBatching)).
-		Example("The alerts' lifecycle", "What is no alert goes to the dead letters.", `
+		Example("The alerts' lifecycle", "Messages that are not alerts are dropped; your stream may route them to the dead letters.", `
 pipeline:
   processors:
     - label: check
@@ -121,7 +121,7 @@ func Register(env *service.Environment) error {
 	)
 }
 
-// resultBeyond is the metric's result of records that exceed their fleet's maximum of open alerts.
+// resultBeyond is the metric's result for records of alerts above the fleet's maximum of open ones.
 const resultBeyond = "beyond"
 
 // storeOutput implements the output alert_store.

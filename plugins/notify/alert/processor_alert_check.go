@@ -13,10 +13,10 @@ func checkSpec() *service.ConfigSpec {
 	return service.NewConfigSpec().
 		Version("1.0.0").
 		Categories("Weir").
-		Summary("Marks messages that are no alert, so that they can be routed to the dead letters.").
+		Summary("Marks messages that are not alerts, so that they can be routed to the dead letters.").
 		Description(`
-A message that is not as in `+"`schemas/alert/v1.json`"+` becomes errored, with code `+"`invalid_json` or `invalid_event`"+`. Nothing is changed or dropped.`).
-		Example("Before the store", "What is no alert can never be stored.", `
+A message that does not match `+"`schemas/alert/v1.json`"+` is marked as failed, with code `+"`invalid_json` or `invalid_event`"+`. Nothing is changed or dropped.`).
+		Example("Before the store", "A message that is not an alert can never be stored.", `
 pipeline:
   processors:
     - label: check

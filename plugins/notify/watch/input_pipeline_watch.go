@@ -38,33 +38,37 @@ func watchSpec() *service.ConfigSpec {
 	return service.NewConfigSpec().
 		Version("1.0.0").
 		Categories("Weir").
-		Summary("Watches metrics for conditions of the pipeline itself, and emits an alert when one holds and when it is "+
-			"over.").
+		Summary("Checks conditions of the pipeline itself on its metrics, and emits an alert when one begins to hold and "+
+			"when it ends.").
 		Description(`
-It reads an endpoint of Prometheus metrics, such as the engine's own `+"`/metrics`"+`, and looks at each condition. A message is a record of kind `+"`pipeline`, as in `schemas/alert/v1.json`"+`. An alert that stays open is emitted again every ten minutes, with the same `+"`alert_id`"+`.
+It reads an endpoint of Prometheus metrics, such as the engine's own `+"`/metrics`"+`, and checks each condition. A message is a record of kind `+"`pipeline`, as in `schemas/alert/v1.json`"+`. An alert that stays open is emitted again every ten minutes, with the same `+"`alert_id`"+`.
 
 State is in memory: after a restart a condition that still holds opens again, and the alert store folds that into the alert that is open.`).
 		Field(service.NewStringField(watchFieldMetrics).Secret().
 			Description("The URL of the metrics.").
 			Example("http://127.0.0.1:4195/metrics")).
 		Field(service.NewDurationField(watchFieldInterval).
-			Description("How often to look.").
+			Description("How often the metrics are read.").
 			Default("15s")).
 		Field(service.NewObjectListField(watchFieldConditions,
-			service.NewStringField(watchFieldName).Description("The rule that the alert goes by."),
+			service.NewStringField(watchFieldName).Description("The name of the condition, which is the rule of its alerts."),
 			service.NewStringField(watchFieldMetric).Description("The metric: a counter or a gauge."),
-			service.NewStringMapField(watchFieldLabels).Description("Labels that a series must have to count.").Default(
+			service.NewStringMapField(watchFieldLabels).Description("Labels, with their values, that a series must have to "+
+				"count.").Default(
 				map[string]any{}),
 			service.NewStringEnumField(watchFieldAggregate, "sum", "max",
-				"min").Description("How several series become one number.").Default("sum"),
-			service.NewBoolField(watchFieldRate).Description("Look at the change per second instead of the value.").Default(
+				"min").Description("How the values of several series are combined.").Default("sum"),
+			service.NewBoolField(watchFieldRate).Description("Whether to use the change per second instead of the "+
+				"value.").Default(
 				false),
 			service.NewFloatField(watchFieldAbove).Description("The condition holds above this.").Optional(),
 			service.NewFloatField(watchFieldBelow).Description("The condition holds below this.").Optional(),
-			service.NewDurationField(watchFieldFor).Description("For how long it must hold.").Default("0s"),
-			service.NewStringEnumField(watchFieldSeverity, "info", "warning", "critical").Description("How bad it is.").Default(
+			service.NewDurationField(watchFieldFor).Description("How long the condition must hold before the alert "+
+				"opens.").Default("0s"),
+			service.NewStringEnumField(watchFieldSeverity, "info", "warning", "critical").Description("The severity of the "+
+				"alert.").Default(
 				"warning"),
-			service.NewStringField(watchFieldSummary).Description("What a person reads first."),
+			service.NewStringField(watchFieldSummary).Description("The summary of the alert, for people."),
 		).Description("The conditions.")).
 		Example("The claims store", "An alert when the store of claims does not answer for a minute.", `
 input:

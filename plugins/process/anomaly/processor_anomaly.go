@@ -45,14 +45,14 @@ func spec() *service.ConfigSpec {
 Each metric of each device is a series. Rules say which series are judged, and how:
 
 - `+"`threshold`"+`: the reading against fixed limits, with hysteresis;
-- `+"`zscore`"+`: against the readings of the last hour. A reading enters the window pulled to three standard deviations, so an anomaly does not become its own normal at once; a level that lasts a whole window does;
-- `+"`baseline`"+`: against the device's own last seven days, from the rollups, computed daily. A device that is new, or whose firmware has changed, learns for a week before it is judged.
+- `+"`zscore`"+`: against the readings of the last hour. In the window, a reading counts as at most three standard deviations from the mean, so that an anomaly does not become normal at once; a level that lasts for a whole window does;
+- `+"`baseline`"+`: against the device's own last seven days, computed daily from the rollups. A device that is new, or whose firmware has changed, is learned for `+"`learning`"+` before it is judged.
 
-An event that opens or resolves alerts is marked with `+"`local_alerts`"+`: a JSON array of transitions as in `+"`schemas/alert/v1.json`"+`. Nothing is dropped, and errors mark no event. Route marked events to the alerts' topic and drop the others with a `+"`switch`"+` output: their offsets are then committed when the alerts are acknowledged. An event that is delivered again moves nothing, and is marked as it was the first time.
+An event that opens or resolves alerts is marked with `+"`local_alerts`"+`: a JSON array of transitions as in `+"`schemas/alert/v1.json`"+`. Nothing is dropped, and no error marks an event as failed. Route marked events to the alerts' topic and drop the others with a `+"`switch`"+` output: their offsets are then committed when the alerts are acknowledged. An event that is delivered again changes no series, and gets the same mark as the first time.
 
-Not judged are: duplicates; metrics that the event's schema does not know; replayed events, unless their `+"`weir_target`"+` names `+"`detect`"+`; readings that come later than a twelfth of the window after newer ones of their series.
+Not judged are: duplicates; metrics that the event's schema does not know; replayed events, unless their `+"`weir_target`"+` names `+"`detect`"+`; readings that are older than the newest one of their series by more than a twelfth of the window.
 
-Order matters: the input must keep the order of each partition.
+The input must keep the order of each partition.
 
 ### Memory
 
@@ -62,39 +62,41 @@ A series takes about 300 bytes, and a device about 250: 50,000 devices of six se
 
 `+"`weir_anomaly_samples_total`, `weir_anomaly_transitions_total{detector,transition}`, `weir_anomaly_skipped_total{reason=duplicate|replay|redelivered|late|erased}`, `weir_anomaly_series`, `weir_anomaly_evicted_devices_total`, `weir_anomaly_loads_total{result=ok|failed}`, `weir_anomaly_rules_valid` and `weir_anomaly_baseline_failures_total`"+`.`).
 		Field(service.NewStringField(anomalyFieldRules).
-			Description("The file of rules. It is read again when it changes; a wrong one is reported and leaves the rules "+
-				"as they are.").
+			Description("The file of rules. It is read again when it changes. If it has an error, that is logged, and the "+
+				"last rules stay in force.").
 			Example("configs/anomaly.yaml")).
 		Field(service.NewDurationField(anomalyFieldReload).
-			Description("How often the file is looked at.").
+			Description("How often it is checked whether the file has changed.").
 			Default("5s").Advanced()).
 		Field(service.NewStringField(anomalyFieldControl).
-			Description("The SQL store of baselines and open alerts: `sqlite://PATH` or `postgres://…`. Without it there are "+
-				"no baselines, and a restart may open an alert again.").
+			Description("The SQL store of baselines and open alerts, which is the control store: `sqlite://PATH` or "+
+				"`postgres://…`. Empty: there are no baselines, and an alert may be opened again after a restart.").
 			Default("").Secret().Example("sqlite://data/control.db")).
 		Field(service.NewStringField(anomalyFieldRollups).
-			Description("The SQL store of rollups, from which windows are rebuilt and baselines computed. Without it they "+
-				"begin empty.").
+			Description("The SQL store of rollups, from which windows are rebuilt and baselines computed: `sqlite://PATH` "+
+				"or `postgres://…`. Empty: windows begin empty, and there are no baselines.").
 			Default("").Secret().Example("sqlite://data/rollups.db")).
 		Field(service.NewDurationField(anomalyFieldWindow).
-			Description("What `zscore` compares with: this much of the past, in twelve buckets.").
+			Description("The length of the window that `zscore` compares a reading with: a multiple of 12 minutes, because "+
+				"it has twelve buckets of whole minutes.").
 			Default("1h")).
 		Field(service.NewIntField(anomalyFieldMaxSeries).
-			Description("How many series are kept at most. Beyond that, the devices silent for longest are forgotten, and "+
-				"read from the stores again when they send: far below what a fleet has, that costs more than judging. "+
-				"`weir_anomaly_evicted_devices_total` tells.").
+			Description("The maximum number of series in memory. Above it, the devices that have been silent for longest "+
+				"are forgotten, counted in `weir_anomaly_evicted_devices_total`, and read from the stores again when they "+
+				"send. If the fleets have many more series than this, reading costs more than judging.").
 			Default(1000000)).
 		Field(service.NewDurationField(anomalyFieldIdle).
-			Description("A device that is silent for longer than this is forgotten.").
+			Description("How long a device may be silent before it is removed from memory.").
 			Default("2h")).
 		Field(service.NewDurationField(anomalyFieldLearning).
-			Description("How long a device is only learned, before its baseline is alerted on.").
+			Description("How long a device that is new, or whose firmware has changed, is only learned: until then "+
+				"`baseline` opens no alerts for it.").
 			Default("168h")).
 		Field(service.NewStringEnumField(anomalyFieldRelearn, string(relearnAny), string(relearnMajor), string(relearnNever)).
-			Description("Which change of firmware makes a device learn anew: `any`, a change of the `major` version, or "+
-				"`never`.").
+			Description("Which changes of the firmware make a device learn again: `any` change, only a change of the "+
+				"`major` version, or `never`.").
 			Default(string(relearnAny))).
-		Example("Detection", "Events with alerts become one record an alert; the others end here.", `
+		Example("Detection", "Each alert of an event becomes one record; events without alerts are dropped.", `
 pipeline:
   processors:
     - label: detect

@@ -1,11 +1,10 @@
-// Package enrich puts what other systems know into events.
+// Package enrich adds data of other systems to events.
 //
-// The contract. An event waits for its look-ups no longer than the deadline of its
-// batch, whatever their sources do, and it always passes: what failed is named in
-// weir_enrich_failed beside it, and counted. A source has at most so many questions
-// at a time, a key one; one that fails again and again is left alone for a while.
-// Answers are kept in memory, also that there is none; failures are not. A crash
-// loses what is kept, and nothing else.
+// The contract. An event waits for its look-ups no longer than the deadline of its batch, whatever their sources do,
+// and it always passes: the metadata weir_enrich_failed names the look-ups that failed for it, and a metric counts
+// them. The number of concurrent queries of a source is bounded, and a key is queried once at a time. A source that
+// fails again and again gets no queries for a while. Answers, also negative ones, are cached in memory; failures are
+// not. A crash loses the cache, and nothing else.
 package enrich
 
 import (
@@ -55,69 +54,82 @@ func spec() *service.ConfigSpec {
 	return service.NewConfigSpec().
 		Version("1.0.0").
 		Categories("Integration").
-		Summary("Puts what other systems know into events, within a deadline: an event passes whatever they do.").
+		Summary("Adds data of other systems to events, within a deadline. An event always passes, even if they do not "+
+			"answer.").
 		Description(`
-Each look-up makes a key of an event, asks its source for it, and writes the answer into the event. Sources are processors of the engine (`+"`http`"+` and others), a SQL store, a Redis, a database of addresses in MaxMind's format, or the rules by which a user agent tells a device. An answer is JSON; nothing and `+"`null`"+` say that there is none.
+Each look-up makes a key from an event, queries its source for the key, and writes the answer into the event. Sources are processors of the engine (`+"`http`"+` and others), a SQL store, a Redis, a database of network addresses in MaxMind's format, or built-in rules that read a user agent. An answer is JSON; an empty answer and `+"`null`"+` mean that there is none.
 
-- Answers are kept, for `+"`cache_ttl`"+`, and that there is none for `+"`cache_ttl_absent`"+`. Failures are never kept.
-- A key is asked for once at a time, whoever wants it, and a source has at most `+"`max_in_flight`"+` questions at a time.
-- After `+"`failures`"+` in a row, a source is left alone for 0.1 s, then longer, up to 5 s; one question at a time then tries whether it is back.
-- A batch waits for all its look-ups together no longer than `+"`deadline`"+`. What is on its way then goes on, and is there for the next event.
+- Answers are cached for `+"`cache_ttl`"+`, and for `+"`cache_ttl_absent`"+` that there is no answer. Failures are never cached.
+- A key is queried once at a time, however many events need it, and a source has at most `+"`max_in_flight`"+` queries at a time.
+- After `+"`failures`"+` in a row, a source gets no queries for 0.1 s, then for longer, up to 5 s; after each pause a single query tries whether it answers again.
+- A batch waits for all its look-ups together no longer than `+"`deadline`"+`. A query that is not finished by then goes on, and its answer is cached for later events.
 
-What a look-up wrote into an event is known by its version, in the metadata `+"`weir_enriched`"+`, which the log keeps with it, too: NAME@VERSION, separated by commas. The version is a hash of what the config says of the look-up, and, of a database of addresses, when it was built.
+The metadata `+"`weir_enriched`"+` names the look-ups that wrote into an event, with their versions: NAME@VERSION, separated by commas. The log keeps it with the event. The version is a hash of the look-up's config and, for a database of network addresses, of the time when that was built.
 
-An event always passes. The names of the look-ups that failed for it stand in the metadata `+"`weir_enrich_failed`"+`, separated by commas, which the log keeps with it. An event that another processor has failed is left as it is, and so is one without the key.
+An event always passes. The metadata `+"`weir_enrich_failed`"+` has the names of the look-ups that failed for it, separated by commas. The log keeps it with the event. An event that another processor has failed is not changed, nor is one without the key.
 
-Of a message with the metadata `+"`local_enrich`"+`, which a replay job of the mode `+"`enrich`"+` makes of a stored event, only the look-up of that name is asked, for a minute if need be, and the metadata `+"`local_enriched`"+` says what came of it: `+"`found`, `absent`, `no_key` or `failed`"+`.
+For a message with the metadata `+"`local_enrich`"+`, which a replay job of the mode `+"`enrich`"+` makes from a stored event, only the look-up of that name is done, within a minute, and the metadata `+"`local_enriched`"+` has its outcome: `+"`found`, `absent`, `no_key` or `failed`"+`.
 
-What `+"`cached`, `branch` and `http`"+` of the engine do not have: they fail the event, keep errors in a cache or nothing, ask a hundred times for a hundred events of one key, and wait for each of them in turn.
+The engine's `+"`cached`, `branch` and `http`"+` differ: they fail the event, cache errors or nothing, query a hundred times for a hundred events of one key, and wait for each of these in turn.
 
 ### Metrics
 
 `+"`weir_enrich_lookups_total{lookup,outcome=hit|found|absent|failed|skipped}`, `weir_enrich_failures_total{lookup}` and `weir_enrich_source_up{lookup}`"+`.`).
 		Field(service.NewDurationField(fieldDeadline).
-			Description("How long a batch waits for all of its look-ups together.").Default("100ms")).
+			Description("How long a batch waits for all of its look-ups together. Those without an answer by then count as "+
+				"failed.").Default("100ms")).
 		Field(service.NewObjectListField(fieldLookups,
-			service.NewStringField(fieldName).Description("Its name, in metrics and in `weir_enrich_failed`.").
+			service.NewStringField(fieldName).Description("The name of the look-up, in metrics, `weir_enriched` and "+
+				"`weir_enrich_failed`.").
 				Example("profile"),
 			service.NewInterpolatedStringField(fieldKey).
-				Description("What is looked up. An event of which it cannot be made, or is empty, is skipped.").
+				Description("The key to look up. An event for which it is empty, or cannot be evaluated, is skipped.").
 				Example(`${! this.user.id }`),
 			service.NewBloblangField(fieldResult).
 				Description("Writes the answer, which is `this`, into the event, which is `root`.").
 				Example("root.context.profile = this"),
 			service.NewProcessorListField(fieldProcessors).
-				Description("A source of processors: the message that they get is the key, and what they make of it is the "+
-					"answer. It must depend on the key alone.").Default([]any{}),
+				Description("The source: processors whose input is a message with the key, and whose output is the answer. "+
+					"The answer must depend only on the key.").Default([]any{}),
 			service.NewStringField(fieldGeo).
-				Description("A source that is an .mmdb file: the key is an address, the answer `country` and `region`. It is "+
-					"read again when it changes.").Default("").Example("/var/lib/weir/country.mmdb"),
+				Description("The source: the file of a database in MaxMind's format (.mmdb). The key is a network address, "+
+					"the answer has `country` and `region`. The file is read again when it "+
+					"changes.").Default("").Example("/var/lib/weir/country.mmdb"),
 			service.NewBoolField(fieldAgent).
-				Description("A source that asks nobody: the key is a user agent, the answer what is known of `browser`, "+
-					"`browser_version`, `os`, `os_version`, `model` and `kind`: `mobile`, `tablet`, `desktop` or `bot`. A "+
-					"client may say what it likes.").Default(false),
+				Description("The source: built-in rules, without a query. The key is a user agent; the answer has what is "+
+					"known of `browser`, `browser_version`, `os`, `os_version`, `model` and `kind` (`mobile`, `tablet`, "+
+					"`desktop` or `bot`). A client can send any user agent, so do not rely on it.").Default(false),
 			service.NewStringField(fieldSQL).
-				Description("A source that is a SQL store, asked by `query`.").Default("").Secret().
+				Description("The source: a SQL store, `sqlite://PATH` or `postgres://…`, which is asked by "+
+					"`query`.").Default("").Secret().
 				Example("postgres://weir@db/crm"),
 			service.NewStringField(fieldQuery).
-				Description("The query, with $1 for the key. The columns of its first row are the answer.").Default("").
+				Description("The query for `sql`, with $1 for the key. The columns of its first row are the "+
+					"answer.").Default("").
 				Example("SELECT plan, since FROM customer WHERE id = $1"),
 			service.NewStringField(fieldRedis).
-				Description("A source that is a Redis: the value of the key is the answer, JSON.").Default("").Secret().
+				Description("The source: the URL of a Redis. The value of the key is the answer, as "+
+					"JSON.").Default("").Secret().
 				Example("redis://cache:6379/0").Example("rediss://weir@cache?password=vault://secret/data/weir/redis#password"),
 			service.NewBoolField(fieldHash).
-				Description("Whether the value is a hash: its fields are the answer, each a text.").Default(false),
-			service.NewDurationField(fieldTimeout).Description("How long one question may take.").Default("2s"),
-			service.NewIntField(fieldInFlight).Description("Questions at a time.").Default(32),
-			service.NewIntField(fieldEntries).Description("Answers that are kept, in memory; 0 keeps none.").
+				Description("Whether the values in `redis` are hashes: their fields are the answer, each a "+
+					"string.").Default(false),
+			service.NewDurationField(fieldTimeout).Description("How long one query may take. After it the query counts as "+
+				"failed.").Default("2s"),
+			service.NewIntField(fieldInFlight).Description("The maximum number of queries of the source at a time. Further "+
+				"ones wait until the deadline.").Default(32),
+			service.NewIntField(fieldEntries).Description("The maximum number of cached answers, in memory; 0 caches none. "+
+				"Above it, the answer that has not been used for longest is removed.").
 				Default(100_000).Advanced(),
-			service.NewDurationField(fieldKeep).Description("How long an answer is kept.").Default("5m"),
-			service.NewDurationField(fieldKeepAbsent).Description("How long it is kept that there is none.").Default("30s"),
+			service.NewDurationField(fieldKeep).Description("How long an answer is cached.").Default("5m"),
+			service.NewDurationField(fieldKeepAbsent).Description("How long it is cached that there is no "+
+				"answer.").Default("30s"),
 			service.NewIntField(fieldFailures).
-				Description("Failures in a row until the source is left alone for a while.").Default(5).Advanced(),
-		).Description("What is looked up, in this order: each sees what those before have written. Their keys are made of "+
-			"the event as it came in.")).
-		Example("Where a client is, and its customer's plan", "A profile over HTTP; 404 says that there is none.", `
+				Description("The number of failures in a row after which the source gets no queries for a "+
+					"while.").Default(5).Advanced(),
+		).Description("The look-ups. Each has exactly one source. They write in this order, and each sees what the "+
+			"previous ones have written. Their keys are made from the event as it came in.")).
+		Example("Where a client is, and its customer's plan", "A profile over HTTP; 404 means that there is none.", `
 pipeline:
   processors:
     - label: enrich
@@ -166,16 +178,16 @@ type processor struct {
 	closers     []func(context.Context) error
 }
 
-// named is a look-up as a config has it.
+// named is a look-up with its config.
 type named struct {
 	*lookup
 	name   string
 	key    *service.InterpolatedString
 	text   string          // of the key
 	tag    string          // its name and version, as events have it: see version.go
-	expr   *predicate.Expr // the key, of an event's bytes; nil: the engine makes it
+	expr   *predicate.Expr // the key, compiled to read an event's bytes; nil: the engine evaluates it
 	result *bloblang.Executor
-	splice splice // the same on bytes; nil: the engine does it
+	splice splice // the result_map, compiled to edit an event's bytes; nil: the engine evaluates it
 
 	geo, sql, query, redis string
 	hash, agent            bool

@@ -60,34 +60,37 @@ type config struct {
 
 func limitsField() *service.ConfigField {
 	return service.NewObjectField(apiFieldLimits,
-		service.NewIntField(apiFieldConns).Description("The most open connections. One more is closed at once.").Default(
-			2000),
+		service.NewIntField(apiFieldConns).Description("The maximum number of open connections. Further ones are closed "+
+			"at once.").Default(2000),
 		service.NewIntField(apiFieldPerAddress).
-			Description("The most open connections of one network address, of IPv6 of one network of 64 bits; 0 is no bound. "+
-				"Set it to 0 behind a load balancer, from which all come.").Default(500),
+			Description("The maximum number of open connections of one IPv4 address, or of one /64 network of IPv6; 0 is no "+
+				"limit. Further ones are closed at once. Set it to 0 behind a load balancer, because all connections are from "+
+				"its address.").Default(500),
 		service.NewIntField(apiFieldQueries).
-			Description("The most queries of rollups and events that are answered at a time. Above it the reply is 429, with "+
-				"Retry-After.").Default(32),
-		service.NewIntField(apiFieldPerFleet).Description("The most of them for one fleet.").Default(16),
+			Description("The maximum number of queries of rollups and events that are answered at a time. Above it the "+
+				"reply is 429, with Retry-After.").Default(32),
+		service.NewIntField(apiFieldPerFleet).Description("The maximum number of them for one fleet.").Default(16),
 		service.NewIntField(apiFieldGroups).Description(
-			"The most device groups of one fleet, and of those for all. Above it the reply is 409.").
+			"The maximum number of device groups of one fleet, and of shared groups. Above it the reply is 409.").
 			Default(group.DefaultLimits().Groups),
-		service.NewIntField(apiFieldMembers).Description("The most devices of a group.").Default(
+		service.NewIntField(apiFieldMembers).Description("The maximum number of devices of a group.").Default(
 			group.DefaultLimits().Devices),
-	).Description("Bounds on what all requests together may take.").Advanced()
+	).Description("Limits of all requests together.").Advanced()
 }
 
 func timeoutsField() *service.ConfigField {
 	return service.NewObjectField(apiFieldTimeouts,
-		service.NewDurationField(apiFieldTimeoutHeader).Description("For reading the header of a request.").Default("5s"),
-		service.NewDurationField(apiFieldTimeoutRead).Description("For reading a whole request, body included.").Default(
-			"30s"),
+		service.NewDurationField(apiFieldTimeoutHeader).Description("How long reading the header of a "+
+			"request may take. After it the connection is closed.").Default("5s"),
+		service.NewDurationField(apiFieldTimeoutRead).Description("How long reading a whole request may take, with its "+
+			"body.").Default("30s"),
 		service.NewDurationField(apiFieldTimeoutWrite).
-			Description("For a client to take the next 64 KiB of an answer. An answer that a client takes may last as long "+
-				"as it needs.").Default("30s"),
+			Description("How long a client may take to receive the next 64 KiB of an answer. The time of the whole answer "+
+				"is "+
+				"not limited.").Default("30s"),
 		service.NewDurationField(apiFieldTimeoutIdle).Description(
-			"How long a connection may stay open between requests.").Default("2m"),
-	).Description("How long to wait.").Advanced()
+			"How long a connection may stay open without a request.").Default("2m"),
+	).Description("Time limits.").Advanced()
 }
 
 func configFromParsed(parsed *service.ParsedConfig) (c config, err error) {

@@ -37,66 +37,67 @@ func storeSpec() *service.ConfigSpec {
 		Categories("Services").
 		Summary("Merges windows into rollups of one minute, one hour and one day, counting each event once.").
 		Description(`
-It takes the messages that the processor `+"`rollup`"+` makes. A batch is one transaction: acknowledged means durable, and an error means that nothing was counted. An outage of the database is an error; the input delivers the batch again.
+Its messages are those that the processor `+"`rollup`"+` makes. A batch is one transaction: when it is acknowledged it is durable, and after an error nothing of it was counted. An outage of the database is an error, after which the input delivers the batch again.
 
-A window of a device is one row: its metrics packed side by side, and the ids of the events that it counts, its ledger. Only events that the ledger lacks are added, so a batch may be delivered any number of times, in any order, to any number of writers: a row's version tells a writer that another was there first, and it reads and merges again.
+A window of a device is one row, which has the sums of its metrics and the ids of the events that it counts, the ledger. Only events that are not in the ledger are added, so a batch may be delivered any number of times, in any order, to any number of writers. The version of a row tells a writer that another one has changed it in the meantime: then it reads the row and merges again.
 
-Hours are made from minutes, and days from hours, by replacing: when an hour is over, every `+"`refresh`"+` while it is not, and when late events changed it. Queries over the API compute what is not rolled yet, so they never lag.
+An hour is computed from its minutes, and a day from its hours, each time as a whole: when the hour is over, every `+"`refresh`"+` before that, and when late events have changed it. Queries over the API compute what is not up to date in these rows, so their results never lag.
 
-A batch goes into a journal, which costs next to nothing, and rows are written from memory, a few at a time: each `+"`write_every`"+` after the first event that it lacks, and all when no batch has come for 5 s. What weir answers never lags: from SQLite it has the rows written that it reads, from PostgreSQL, where each process has a part of the journal, it reads all parts with the rows. What a crash leaves in the journal, the next process finds there; in PostgreSQL another one writes it after half a minute. Windows older than a day are rows of PostgreSQL at once.
+A batch is written to a journal, which is cheap. The rows are written from memory later, a few at a time: each row `+"`write_every`"+` after the first event that it lacks, and all rows when no batch has come for 5 s. Queries over the API never lag: with SQLite, the rows that they need are written first; with PostgreSQL, where each process has a part of the journal, they read all parts with the rows. After a crash, the next process reads the journal; with PostgreSQL, another process writes its rows after half a minute. In PostgreSQL, windows older than a day are written as rows at once.
 
-Minutes that are older than `+"`hot`"+` move to `+"`old_url`"+`, as Parquet by day: a window of three metrics takes less than 150 bytes there, and about 900 as a row. They go once their ledgers are dropped, which the processor `+"`retention`"+` does, so those of a held fleet stay rows. Everything of weir reads them where they are; a late event or a rebuild makes a window a row again, which moves later. One process moves at a time.
+Minutes that are older than `+"`hot`"+` are moved to `+"`old_url`"+`, as Parquet by day: a window of three metrics takes less than 150 bytes there, and about 900 as a row. A window is moved once the processor `+"`retention`"+` has dropped its ledger, so windows of a fleet under a legal hold stay rows. All queries of weir read both. A late event or a rebuild makes a window a row again, which is moved later. One process moves at a time.
 
-To read with SQL or Grafana there are the views `+"`rollup_1m`, `rollup_1h` and `rollup_1d`"+`, with one line per metric: `+"`fleet, device_id, metric, bucket, count, sum, min, max, avg, m2, p50, p95, last, last_at`"+`. Of minutes they show those that are rows; the others have the same columns in Parquet.
+For SQL and Grafana there are the views `+"`rollup_1m`, `rollup_1h` and `rollup_1d`"+`, with one line per metric: `+"`fleet, device_id, metric, bucket, count, sum, min, max, avg, m2, p50, p95, last, last_at`"+`. The view of minutes has those that are rows; the moved ones have the same columns in Parquet.
 
-With `+"`postgres://`"+`, minutes and hours are TimescaleDB hypertables where the extension is installed in the database when the tables are made, else native partitions by time.
+With `+"`postgres://`"+`, minutes and hours are TimescaleDB hypertables if the extension is installed in the database when the tables are created, else native partitions by time.
 
 ### Metrics
 
-`+"`weir_rollup_events_total{outcome}`"+` (`+"`counted`; `duplicate`: the ledger has it; `sealed`: replayed into a window whose ledger is gone, which only a rebuild can correct; `expired`: older than `retention`; `erased`: of a device or fleet that was erased since it was received"+`), `+"`weir_rollup_rows_total` (written), `weir_rollup_read_rows_total`, `weir_rollup_evicted_rows_total` (for which `cache` had no room), `weir_rollup_memory_rows`, `weir_rollup_conflicts_total`, `weir_rollup_rolls_total` and `weir_rollup_moved_windows_total` (to `old_url`)").
+`+"`weir_rollup_events_total{outcome}`"+` (`+"`counted`; `duplicate`: the ledger has it already; `sealed`: replayed into a window whose ledger was dropped, which only a rebuild can correct; `expired`: older than `retention`; `erased`: of a device or fleet that was erased since it was received"+`), `+"`weir_rollup_rows_total` (written), `weir_rollup_read_rows_total`, `weir_rollup_evicted_rows_total` (removed from memory because `cache` was full), `weir_rollup_memory_rows`, `weir_rollup_conflicts_total`, `weir_rollup_rolls_total` and `weir_rollup_moved_windows_total` (to `old_url`)").
 		Field(service.NewStringField(rollupFieldURL).
 			Description("The database: `sqlite://PATH` or `postgres://user:password@host/database`.").Secret().
 			Example("sqlite:///var/lib/weir/rollups.db").Example("postgres://weir@localhost/weir")).
 		Field(service.NewDurationField(rollupFieldRetention).
-			Description("How long rollups are kept, in whole days of their own time: older events are not counted. The "+
-				"processor `retention` is what deletes; give both the same time.").
+			Description("How long rollups are kept, in whole days by the time of their events. Older events are not "+
+				"counted. The processor `retention` deletes the rollups: give both the same time.").
 			Default("17520h")).
 		Field(service.NewIntField(rollupFieldCache).
-			Description("How many windows are kept in memory at most, about 1.5 KiB each. A window leaves it soon after its "+
-				"minute, so memory follows the devices that send; twice their number is enough. Where it is not, "+
+			Description("The maximum number of windows in memory, about 1.5 KiB each. A window is removed soon after its "+
+				"minute, so twice the number of devices that send is enough. If there are more windows, "+
 				"`weir_rollup_evicted_rows_total` rises, windows are read before they are merged, and rows are written "+
 				"before `write_every`.").
 			Default(DefaultLimits().Cache).Advanced()).
 		Field(service.NewDurationField(rollupFieldWrite).
-			Description("How late those who read the database with SQL see rows; what weir answers never lags. "+
-				"Rows are also written when no batch has come for 5 s, when the journal has 64 MiB, when `cache` is full and "+
-				"when weir stops. With a minute here, a row is written once; with ten seconds, and devices that report as "+
-				"often, six times. `0s` writes rows with every batch.").
+			Description("How long after an event its row is written: so long SQL queries of the database lag, but not "+
+				"queries over the API. Rows are also written when no batch has come for 5 s, when the journal has 64 MiB, "+
+				"when `cache` is full and when weir stops. With 1m, a row is written once; with 10s, and a device that "+
+				"reports every 10 s, six times. `0s` writes rows with every batch.").
 			Default("1m").Advanced()).
 		Field(service.NewStringField(rollupFieldOldURL).Secret().
-			Description("Where minutes move that are older than `hot`: `file:///abs/dir` or `s3://bucket/prefix?region=…`, "+
-				"below the folders `rollup_1m` and `rollup_sum`. The database remembers it, so nobody else needs to be told. "+
-				"When it changes, the "+
-				"objects must be there already. Empty moves nothing; what was moved stays where it is.").
+			Description("Where minutes older than `hot` are moved to: `file:///abs/dir` or `s3://bucket/prefix?region=…`, "+
+				"into the folders `rollup_1m` and `rollup_sum` there. The database keeps this URL, so other components and "+
+				"commands know it. Before you change it, copy the objects to the new place. Empty: nothing is moved, and "+
+				"moved minutes stay where they are.").
 			Default("").Example("file:///var/lib/weir/rollups").Example("s3://weir-rollups?region=eu-central-1")).
 		Field(service.NewDurationField(rollupFieldHot).
-			Description("How old minutes are, in whole days, when they move to `old_url`. Their ledgers must be dropped by "+
-				"then, seven days after their last change if `retention` says nothing else.").
+			Description("The age in whole days at which minutes are moved to `old_url`. A minute is moved only after its "+
+				"ledger was dropped, by default seven days after its last change: see the processor `retention`.").
 			Default("168h")).
 		Field(service.NewDurationField(rollupFieldMove).
-			Description("How long after one look for minutes to be moved the next begins.").
+			Description("How long to wait after each search for minutes to move.").
 			Default("10m").Advanced()).
 		Field(service.NewDurationField(rollupFieldSettle).
-			Description("How long after its end an hour is rolled. What comes later is rolled device by device.").
+			Description("How long after its end an hour is computed. Later events make it be computed again, only for "+
+				"their devices.").
 			Default("2m").Advanced()).
 		Field(service.NewDurationField(rollupFieldRefresh).
-			Description("How often an hour that is not over is rolled, for those who read the views.").
+			Description("How often an hour that is not over is computed, for SQL queries of the views.").
 			Default("15m").Advanced()).
 		Field(service.NewDurationField(rollupFieldTimeout).
 			Description("How long one batch may wait for the database before it counts as failed and is delivered again.").
 			Default("2m").Advanced()).
 		Field(service.NewBatchPolicyField(rollupFieldBatching)).
-		Example("Roll up a topic", "Windows are merged every two seconds; bad records go elsewhere.", `
+		Example("Roll up a topic", "Windows are merged every two seconds; failed records are dropped.", `
 output:
   fallback:
     - reject_errored:

@@ -26,17 +26,17 @@ func rollupSpec() *service.ConfigSpec {
 		Categories("Mapping").
 		Summary("Turns a batch of events into one message per device and minute, for the output `rollup_store`.").
 		Description(`
-Put it last into the `+"`batching.processors`"+` of a `+"`rollup_store`"+`, and nowhere else: there the engine acknowledges the batch as a whole. It reads nothing but its batch and keeps nothing.
+Put it last into the `+"`batching.processors`"+` of a `+"`rollup_store`"+`, and nowhere else: there the engine acknowledges the batch as a whole. It has no state.
 
-An event counts at its `+"`timestamp`"+`, or at `+"`weir_received_at`"+` when it is flagged `+"`clock_ahead`"+`. Left out, and counted in `+"`weir_rollup_skipped_total`"+` by reason, are:
+An event counts at its `+"`timestamp`"+`, or at `+"`weir_received_at`"+` when it is flagged `+"`clock_ahead`"+`. These are left out, and counted in `+"`weir_rollup_skipped_total`"+` by reason:
 
 - `+"`duplicate`"+`: messages that `+"`event_dedupe`"+` marked with `+"`local_duplicate_of`"+`;
-- `+"`not_targeted`"+`: replayed events that are meant for other groups (`+"`weir_target`"+`);
+- `+"`not_targeted`"+`: replayed events for other consumer groups (`+"`weir_target`"+`);
 - `+"`unknown_metric`"+`: readings named in `+"`weir_unknown_metrics`"+`, which the event's schema does not know (the event itself counts);
-- `+"`errored`"+`: messages that a processor before failed on: route them with `+"`reject_errored`"+` around the output;
-- `+"`invalid`"+`: messages that are no event, or have no fleet. They are logged with their coordinates.
+- `+"`errored`"+`: messages that an earlier processor has failed: route them with `+"`reject_errored`"+` around the output;
+- `+"`invalid`"+`: messages that are not events, or have no fleet. They are logged with their coordinates.
 
-A window's message is handed to the output as it is in memory. As JSON, which `+"`weir test`"+` sees, it is:
+The output gets the messages in memory, without encoding. As JSON, as in `+"`weir test`"+`, one is:
 
     {"fleet":"acme","device_id":"pump-7","bucket":"2026-11-21T09:30:00Z","events":[
       {"id":"8b2a…","at":"2026-11-21T09:30:10.25Z","metrics":{"cpu_temp":41.5}}]}
