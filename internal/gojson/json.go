@@ -1,7 +1,6 @@
-// Package json stands in for another encoder of JSON, which the reader of MySQL's
-// binary log takes for documents of MySQL's own form. weir does not read these, and Go
-// has an encoder; the other one is eight packages of generated code. go.mod replaces the
-// module by this folder.
+// Package json replaces a JSON encoder that the reader of MySQL's binary log uses for values of MySQL's JSON type.
+// weir does not read these, and the original is eight packages of generated code; encoding/json does the same. go.mod
+// replaces the module by this folder.
 package json
 
 import "encoding/json"

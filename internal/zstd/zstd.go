@@ -1,11 +1,8 @@
-// Package zstd stands in for the Zstandard library in C that Pebble takes when
-// a C compiler is there. Compiling that was the most expensive thing of a cold
-// build, an eighth of it, for a codec that the Go library beside it has too;
-// Pebble takes that one itself when built without C, as weir's releases are.
-// go.mod replaces the module by this folder.
+// Package zstd replaces the C library for Zstandard that Pebble uses when a C compiler is present. Compiling it took
+// an eighth of a cold build, and the Go library does the same: Pebble itself uses that when it is built without C, as
+// in weir's releases. go.mod replaces the module by this folder.
 //
-// It offers what Pebble calls and no more. The format is the same: files that
-// either wrote are read by the other.
+// It has only what Pebble calls. The format is the same: each library reads the files of the other.
 package zstd
 
 import (

@@ -1,7 +1,6 @@
-// Package charset stands in for that of TiDB's SQL parser, of which the reader of
-// MySQL's binary log asks one number: the collation with which it greets a server.
-// With that package came 21 others - a logger, and the alphabets of East Asia - that
-// weir has no use for. go.mod replaces the module by this folder.
+// Package charset replaces the package of TiDB's SQL parser, from which the reader of MySQL's binary log needs one
+// number: the collation for its login. The original brings 21 more packages, such as a logger and tables of East Asian
+// character sets, that weir does not need. go.mod replaces the module by this folder.
 package charset
 
 import "fmt"

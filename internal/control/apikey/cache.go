@@ -27,12 +27,10 @@ const (
 	earlyPause      = time.Second // between refreshes that come early because of such a flood
 )
 
-// Cache answers from memory: it holds every key of the store, so that checking
-// one asks nobody, known keys work while the store is down, and unknown ones
-// are refused without a query. A key made since the last refresh is found by
-// asking the store, which is limited in rate: once for all requests that come with
-// it meanwhile. Beyond the rate keys are refused that a refresh would find, and one
-// is made early.
+// Cache answers from memory. It has every key of the store, so checks need no query, known keys work while the store
+// is down, and unknown keys are refused without a query. A key made since the last refresh is found by a query, at a
+// limited rate and once for all concurrent requests with that key. Above the rate, keys that are not in memory are
+// refused, and a refresh is made early.
 type Cache struct {
 	store *Store
 	opts  CacheOptions

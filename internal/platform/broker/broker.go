@@ -1,12 +1,11 @@
-// Package broker runs the embedded Kafka broker of standalone mode: franz-go's
-// kfake, on disk, every produced batch synced before it is acknowledged.
+// Package broker runs the embedded Kafka broker of standalone mode: franz-go's kfake, on disk, with each produced
+// batch synced before it is acknowledged.
 //
-// kfake calls itself a broker for testing. What weir makes of it is one
-// machine, one disk, durable across crashes, not replicated; whoever needs more
-// runs the same stream configs against Kafka or Redpanda.
+// kfake is meant for tests. Here it is a broker on one machine and one disk, durable across crashes and not
+// replicated. For more, run the same stream configs against Kafka or Redpanda.
 //
-// A crash leaves a log that ends with the last acknowledged batch or later,
-// and committed group offsets that are at most as far as they were committed.
+// A crash leaves a log with all acknowledged batches, and perhaps later ones, and group offsets that are never ahead
+// of what was committed.
 package broker
 
 import (
@@ -31,17 +30,17 @@ import (
 	"weir/internal/platform/kafka"
 )
 
-// Config says where the broker listens and keeps its log.
+// Config has the address of the broker and the folder of its log.
 type Config struct {
-	Dir      string // created when missing
-	Address  string // loopback; port 0 picks a free one
-	Password string // of the user of the broker: nobody else gets in, by whatever way
+	Dir      string // created if missing
+	Address  string // on loopback; port 0 picks a free port
+	Password string // the password of the broker's only user
 	Topics   []Topic
-	MinFree  uint64 // bytes: below, writes are refused until there is room again
+	MinFree  uint64 // free bytes below which writes are refused until there is more room
 	Logger   *slog.Logger
 }
 
-// defaultMinFree leaves the other stores on the same disk room to finish.
+// defaultMinFree leaves room for the other stores on the same disk to finish their work.
 const defaultMinFree = 128 << 20
 
 // Broker is a running embedded broker.
@@ -77,7 +76,7 @@ func Start(conf Config) (*Broker, error) {
 	if err := os.MkdirAll(conf.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("starting the embedded broker: %w", err)
 	}
-	// kfake would take the users of an earlier run instead of ours, or none at all.
+	// kfake would use the users of an earlier run instead of ours, or none at all.
 	if err := os.Remove(filepath.Join(conf.Dir, "sasl.json")); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("starting the embedded broker: forgetting earlier passwords: %w", err)
 	}
@@ -89,7 +88,7 @@ func Start(conf Config) (*Broker, error) {
 		kfake.NumBrokers(1), kfake.Ports(port), kfake.ClusterID("weir"),
 		kfake.DataDir(conf.Dir), kfake.SyncWrites(),
 		kfake.ListenFn(func(network, address string) (net.Listener, error) {
-			_, port, err := net.SplitHostPort(address) // kfake says 127.0.0.1
+			_, port, err := net.SplitHostPort(address) // kfake always returns 127.0.0.1
 			if err != nil {
 				return nil, err
 			}
@@ -100,8 +99,8 @@ func Start(conf Config) (*Broker, error) {
 		kfake.GroupMinSessionTimeout(time.Second),
 		kfake.WithLogger(logger{conf.Logger}),
 		kfake.BrokerConfigs(map[string]string{
-			// kfake may delete the last batch of an idle partition, and after a crash would
-			// then number its records from zero again. Retention is ours: see retention.go.
+			// kfake may delete the last batch of an idle partition, and after a crash would number its records from zero
+			// again. So its retention is off, and retention.go does it.
 			"log.cleaner.backoff.ms":    strconv.FormatInt((10 * 365 * 24 * time.Hour).Milliseconds(), 10),
 			"log.segment.bytes":         strconv.Itoa(64 << 20),
 			"message.max.bytes":         strconv.Itoa(usualBatch),
@@ -128,10 +127,10 @@ func Start(conf Config) (*Broker, error) {
 	return b, nil
 }
 
-// Address is where the broker listens.
+// Address returns the address at which the broker listens.
 func (b *Broker) Address() string { return b.cluster.ListenAddrs()[0] }
 
-// Log is the broker as its clients know it: where it is, and how to get in.
+// Log returns the cluster config for clients of the broker, with the login.
 func (b *Broker) Log() (kafka.Cluster, error) {
 	return kafka.New([]string{b.Address()}, nil, Login(b.conf.Password))
 }
@@ -154,7 +153,7 @@ func (b *Broker) createTopics() error {
 		switch {
 		case info == nil:
 			err = b.cluster.CreateTopic(t.Name, t.Partitions, settings)
-		case info.Configs[maxMessage] == nil && t.limit() > 0: // made when one limit held for all
+		case info.Configs[maxMessage] == nil && t.limit() > 0: // created by a version that had one limit for all topics
 			err = b.set(t.Name, maxMessage, settings[maxMessage])
 		}
 		if err != nil {
@@ -164,7 +163,7 @@ func (b *Broker) createTopics() error {
 	return nil
 }
 
-// set changes one setting of a topic that is there.
+// set changes one setting of an existing topic.
 func (b *Broker) set(topic, name, value string) error {
 	log, err := b.Log()
 	if err != nil {
@@ -186,20 +185,19 @@ func (b *Broker) set(topic, name, value string) error {
 	return err
 }
 
-// noMetrics asks a client for no metrics of its own (KIP-714), and to ask again in
-// an hour: kfake would have all of them twice a minute, packed, from each client of
-// the process, and nobody reads them.
+// noMetrics answers that no client metrics are wanted (KIP-714), and to ask again in an hour. Otherwise kfake would
+// get the metrics of each client of the process twice a minute, and nobody reads them.
 func noMetrics(req kmsg.Request) kmsg.Response {
 	answer := req.ResponseKind().(*kmsg.GetTelemetrySubscriptionsResponse)
 	answer.ClientInstanceID = req.(*kmsg.GetTelemetrySubscriptionsRequest).ClientInstanceID
 	if answer.ClientInstanceID == [16]byte{} {
-		_, _ = rand.Read(answer.ClientInstanceID[:]) // it never fails
+		_, _ = rand.Read(answer.ClientInstanceID[:]) // rand.Read never fails
 	}
 	answer.PushIntervalMillis = int32(time.Hour / time.Millisecond)
 	return answer
 }
 
-// HasLog tells whether dir holds the log of an earlier run.
+// HasLog reports whether dir has the log of an earlier run.
 func HasLog(dir string) (bool, error) {
 	_, err := os.Stat(filepath.Join(dir, "topics.json"))
 	if errors.Is(err, os.ErrNotExist) {
@@ -208,7 +206,7 @@ func HasLog(dir string) (bool, error) {
 	return err == nil, err
 }
 
-// free is how many bytes an ordinary user may still write below dir.
+// free returns how many bytes an ordinary user may still write below dir.
 func free(dir string) (uint64, error) {
 	var fs syscall.Statfs_t
 	if err := syscall.Statfs(dir, &fs); err != nil {
@@ -217,7 +215,7 @@ func free(dir string) (uint64, error) {
 	return fs.Bavail * uint64(fs.Bsize), nil
 }
 
-// logger hands kfake's warnings and errors on; its chatter stays out.
+// logger logs kfake's warnings and errors, and discards its other messages.
 type logger struct{ to *slog.Logger }
 
 func (l logger) Logf(level kfake.LogLevel, format string, args ...any) {

@@ -12,27 +12,27 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// Requests of which more than their head is looked at.
+// The requests of which more than the head is read.
 const (
 	produceKey, fetchKey = int16(kmsg.Produce), int16(kmsg.Fetch)
-	byTopicID            = 13       // the first version of both that names topics by ID
-	fetchMost            = 64 << 10 // bytes of a question; larger ones are kfake's alone
+	byTopicID            = 13       // the first version of Produce and Fetch that names topics by ID
+	fetchMost            = 64 << 10 // the size of fetches that are looked at; kfake answers larger ones
 	produceMost          = pieceBytes + 64<<10
 )
 
-// requestMost is what a request may have, as of Kafka. kfake would make room for
-// whatever a size says, and end the process at a request that it does not know.
+// requestMost is the largest request, as in Kafka. kfake would allocate whatever size a request claims, and would end
+// the process at an unknown request.
 const requestMost = 100 << 20
 
-// Before it has logged in a client asks for little: kfake reads a request, into many
-// times its bytes, before it looks who asks.
+// Before a client has logged in, only small requests are accepted: kfake decodes a request, into many times its size,
+// before it checks the login.
 const (
 	loginMost  = 64 << 10
-	loginSteps = 2 // answers to SASLAuthenticate that SCRAM takes; kfake hangs up on a wrong one
+	loginSteps = 2 // the number of answers to SASLAuthenticate in SCRAM; kfake closes the connection after a wrong login
 )
 
-// underMost is how many requests wait for answers at most: kfake takes one, and reads
-// the next. More have none, as writes do not whose producer wants to hear nothing.
+// underMost bounds the requests that wait for answers: kfake handles one and reads the next. More requests mean some
+// without an answer, such as writes with acks=0.
 const underMost = 4
 
 var (
@@ -40,11 +40,10 @@ var (
 	errNoLogin   = errors.New("reading a request: log in first")
 )
 
-// headBytes are those of a request before the client's name: its size, what it asks
-// for, in which version, and by which number it is answered.
+// headBytes is the size of a request's head before the client's name: size, key, version and correlation id.
 const headBytes = 12
 
-// listener accepts connections that answer fetches from the tails.
+// listener accepts connections, and makes a conn of each.
 type listener struct {
 	net.Listener
 	tails *tails
@@ -58,40 +57,39 @@ func (l listener) Accept() (net.Conn, error) {
 	return &conn{Conn: c, tails: l.tails, in: bufio.NewReader(c)}, nil
 }
 
-// conn is a client's connection as kfake reads and writes it. Requests and answers
-// pass unchanged, in their order; it keeps what producers were told is written, and
-// answers a fetch itself where all that it asks for is at hand. Such a fetch kfake
-// never sees.
+// conn is a client's connection between the client and kfake. Requests and answers pass unchanged and in order. It
+// keeps the batches that kfake has acknowledged to producers in tails, and answers a fetch itself if the tails have
+// all that it asks for. kfake does not see such a fetch.
 //
-// kfake decides who may read: a connection is answered only after kfake has answered
-// a fetch on it, which it does once the client has logged in.
+// kfake decides who may read: a fetch is answered here only after kfake has answered one on the same connection, which
+// it does only after the login.
 type conn struct {
 	net.Conn
 	tails *tails
 
-	// Of who reads:
+	// The fields below are used only by Read:
 	in     *bufio.Reader
-	ahead  []byte // of the request that is being handed on
-	behind int    // bytes of it that follow, and were not read yet
-	frame  []byte // memory for fetches
-	answer []byte // memory for answers
+	ahead  []byte // the next bytes of the request that is passed on
+	behind int    // how many of its bytes were not read yet
+	frame  []byte // reused memory for fetches
+	answer []byte // reused memory for answers
 
 	mu      sync.Mutex
-	under   []asked // requests that kfake has not answered
-	strange bool    // answers did not come as expected: all is left to kfake
-	reads   bool    // it may read the log
-	steps   int     // of the login, that kfake has answered
+	under   []asked // requests that kfake has yet to answer
+	strange bool    // the order of answers was unexpected: kfake answers everything from now on
+	reads   bool    // kfake has answered a fetch: the client may read the log
+	steps   int     // how many steps of the login kfake has answered
 }
 
-// asked is a request that was handed on.
+// asked is a request that was passed on to kfake.
 type asked struct {
 	number       int32
 	key, version int16
-	produce      []byte // the request behind its head, if it is to be known
+	produce      []byte // the request after its head, if its batches may be kept
 	fetch        *kmsg.FetchRequest
 }
 
-// Read hands on the next bytes of requests that are kfake's to answer.
+// Read returns the next bytes of the requests that kfake must answer.
 func (c *conn) Read(p []byte) (int, error) {
 	for len(c.ahead) == 0 && c.behind == 0 {
 		if err := c.next(); err != nil {
@@ -108,7 +106,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// next takes the next request, and answers it if it can.
+// next reads the next request, and answers it if it can.
 func (c *conn) next() error {
 	head := make([]byte, headBytes)
 	if _, err := io.ReadFull(c.in, head); err != nil {
@@ -153,8 +151,7 @@ func (c *conn) next() error {
 	return nil
 }
 
-// mayAsk tells whether a client may ask for something already: before it has logged in
-// only for what that takes.
+// mayAsk reports whether a request is allowed: before the login only those that the login needs.
 func (c *conn) mayAsk(key int16, size int) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -168,7 +165,7 @@ func (c *conn) mayAsk(key int16, size int) bool {
 	return false
 }
 
-// whole reads the rest of a request behind its head.
+// whole reads the rest of a request after its head.
 func (c *conn) whole(frame []byte) ([]byte, error) {
 	n := len(frame)
 	frame = append(frame, make([]byte, c.behind)...)
@@ -179,21 +176,20 @@ func (c *conn) whole(frame []byte) ([]byte, error) {
 	return frame, nil
 }
 
-// body is a request behind its head without the client's name, and the tags that
-// follow it.
+// body returns a request after its head, the client's name and the tags.
 func body(rest []byte) []byte {
 	if len(rest) < 2 {
 		return nil
 	}
 	name := max(int(int16(binary.BigEndian.Uint16(rest))), 0)
 	rest = rest[2:]
-	if len(rest) < name+1 || rest[name] != 0 { // no client of ours has tags
+	if len(rest) < name+1 || rest[name] != 0 { // our clients send no tags
 		return nil
 	}
 	return rest[name+1:]
 }
 
-// fetchOf reads a fetch of a client that keeps no session, nil for another.
+// fetchOf decodes a fetch without a session, and returns nil for others.
 func fetchOf(rest []byte, version int16) *kmsg.FetchRequest {
 	req := kmsg.NewPtrFetchRequest()
 	req.Version = version
@@ -203,8 +199,7 @@ func fetchOf(rest []byte, version int16) *kmsg.FetchRequest {
 	return req
 }
 
-// serve answers a fetch if there is something for it, and nothing of it is to be
-// asked of the log.
+// serve answers a fetch if the tails have records for it, and the log need not be read for any part of it.
 func (c *conn) serve(a asked) (done bool, err error) {
 	c.mu.Lock()
 	able := c.reads && !c.strange && len(c.under) == 0
@@ -222,11 +217,11 @@ func (c *conn) serve(a asked) (done bool, err error) {
 	c.answer = append(c.answer, 0) // no tags
 	c.answer = answer.AppendTo(c.answer)
 	binary.BigEndian.PutUint32(c.answer, uint32(len(c.answer)-4))
-	_, err = c.Conn.Write(c.answer) // nobody else writes: kfake has nothing to answer
+	_, err = c.Conn.Write(c.answer) // no concurrent write: kfake has no request to answer
 	return true, err
 }
 
-// found is what the tails have for a fetch, nil when it is to be asked of the log.
+// found returns the answer to a fetch from the tails, or nil if the log must be read.
 func (c *conn) found(req *kmsg.FetchRequest, now time.Time) *kmsg.FetchResponse {
 	answer := kmsg.NewPtrFetchResponse()
 	bytes := 0
@@ -239,7 +234,7 @@ func (c *conn) found(req *kmsg.FetchRequest, now time.Time) *kmsg.FetchResponse 
 				return nil
 			}
 			if bytes > 0 && bytes+len(f.batches) > int(req.MaxBytes) {
-				f.batches = nil // next time
+				f.batches = nil // the rest follows with the next fetch
 			}
 			bytes += len(f.batches)
 			one := kmsg.NewFetchResponseTopicPartition()
@@ -257,13 +252,13 @@ func (c *conn) found(req *kmsg.FetchRequest, now time.Time) *kmsg.FetchResponse 
 	return answer
 }
 
-// Write hands on an answer of kfake's, whole. What it says is known before the client
-// has it.
+// Write passes on a whole answer of kfake, after it has used its contents, so that they are known before the client
+// has the answer.
 func (c *conn) Write(p []byte) (int, error) {
 	a, expected := c.first(p)
 	if expected {
 		switch {
-		case a.key == int16(kmsg.SASLAuthenticate): // before the client has the answer, and asks on
+		case a.key == int16(kmsg.SASLAuthenticate): // set before the client has the answer and sends its next request
 			c.mu.Lock()
 			c.steps++
 			c.mu.Unlock()
@@ -284,7 +279,7 @@ func (c *conn) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// first is the request that an answer is to.
+// first returns the request that an answer belongs to.
 func (c *conn) first(p []byte) (asked, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -296,7 +291,7 @@ func (c *conn) first(p []byte) (asked, bool) {
 	return c.under[0], true
 }
 
-// written keeps what the log has acknowledged.
+// written keeps the batches that the log has acknowledged.
 func (c *conn) written(a asked, p []byte) {
 	req, answer := kmsg.NewPtrProduceRequest(), kmsg.NewPtrProduceResponse()
 	req.Version, answer.Version = a.version, a.version
@@ -306,7 +301,7 @@ func (c *conn) written(a asked, p []byte) {
 	now := time.Now()
 	for _, t := range answer.Topics {
 		for _, one := range t.Partitions {
-			if one.ErrorCode != 0 || one.LogStartOffset < 0 { // refused, or kfake says that it had it before
+			if one.ErrorCode != 0 || one.LogStartOffset < 0 { // refused, or a duplicate that kfake had already
 				continue
 			}
 			at := place{t.TopicID, one.Partition}
@@ -317,8 +312,8 @@ func (c *conn) written(a asked, p []byte) {
 	}
 }
 
-// batchOf is what a request writes to a partition, nil if it does so twice: the answer is
-// to one of them.
+// batchOf returns the batch that a request writes to a partition, nil if it writes two: the answer belongs to one of
+// them.
 func batchOf(req *kmsg.ProduceRequest, at place) (batch []byte) {
 	for _, t := range req.Topics {
 		for _, p := range t.Partitions {
@@ -334,8 +329,7 @@ func batchOf(req *kmsg.ProduceRequest, at place) (batch []byte) {
 	return batch
 }
 
-// told learns from the log's answer to a fetch which partitions are read, and of
-// which there is nothing more.
+// told learns from kfake's answer to a fetch which partitions are read, and which of them have no more records.
 func (c *conn) told(a asked, p []byte) {
 	answer := kmsg.NewPtrFetchResponse()
 	answer.Version = a.version

@@ -9,10 +9,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// guard refuses writes while the disk is nearly full, with the error that
-// makes producers wait and retry. It keeps room for the other stores to finish
-// what is already in the log, and for the log's own bookkeeping; kfake itself
-// would only find out in the middle of a write.
+// guard refuses writes while the disk is nearly full, with an error after which producers wait and retry. So the other
+// stores can finish processing the records in the log, and the log its bookkeeping. kfake itself would fail in the
+// middle of a write.
 type guard struct {
 	b      *Broker
 	closed atomic.Bool // writes are refused
@@ -46,7 +45,7 @@ func (g *guard) run(ctx context.Context) {
 	}
 }
 
-// look opens again only a quarter above the mark, so that it does not flap.
+// look checks the disk. It accepts writes again only at a quarter above the mark, so that the state does not flap.
 func (g *guard) look() {
 	room, err := free(g.b.conf.Dir)
 	if err != nil {

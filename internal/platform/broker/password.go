@@ -6,18 +6,16 @@ import (
 	"weir/internal/platform/kafka"
 )
 
-// user and mechanism are what a client of the embedded broker logs in with,
-// beside the password.
+// user and mechanism are, with the password, the login of clients of the embedded broker.
 const (
 	user      = "weir"
 	mechanism = "SCRAM-SHA-512"
 )
 
-// Login is the login to a broker that was started with the password.
+// Login returns the login for a broker that was started with the password.
 func Login(password string) kafka.Login {
 	return kafka.Login{Mechanism: mechanism, User: user, Password: password}
 }
 
-// NewPassword returns a random password that any config can hold as it is:
-// letters and digits.
+// NewPassword returns a random password of letters and digits, which needs no quoting in a config.
 func NewPassword() string { return rand.Text() + rand.Text() }

@@ -11,10 +11,9 @@ import (
 
 const retainInterval = time.Minute
 
-// retain deletes what is older than its topic's retention, once a minute. The
-// last record of a partition always stays: it is what tells a broker that
-// starts after a crash at which offset to go on. Offsets that began again
-// would name two events by the same coordinates.
+// retain deletes records older than their topic's retention, once a minute. The last record of each partition always
+// stays, because after a crash the broker takes the next offset from it. If offsets began at 0 again, two events would
+// have the same coordinates.
 func (b *Broker) retain(ctx context.Context) {
 	tick := time.NewTicker(retainInterval)
 	defer tick.Stop()
@@ -30,7 +29,7 @@ func (b *Broker) retain(ctx context.Context) {
 	}
 }
 
-// retainAt deletes, as of now, the records past their topic's retention.
+// retainAt deletes the records that are past their topic's retention at a time.
 func (b *Broker) retainAt(ctx context.Context, now time.Time) error {
 	log, err := b.Log()
 	if err != nil {
@@ -50,7 +49,7 @@ func (b *Broker) retainAt(ctx context.Context, now time.Time) error {
 		for partition, from := range keep[t.Name] {
 			info := b.cluster.PartitionInfo(t.Name, partition)
 			if info == nil || from.Err != nil {
-				continue // deleted meanwhile, or unreadable this time: the next round sees it
+				continue // deleted meanwhile, or not readable now: the next round tries it again
 			}
 			first := min(from.Offset, info.HighWatermark-1)
 			if first <= info.LogStartOffset {

@@ -8,31 +8,29 @@ import (
 )
 
 const (
-	// pieceBytes is how much of a partition's end is kept in one piece; there are two.
-	// 15,000 events a second fill one in an eighth of a second.
+	// pieceBytes is the size of one piece of a partition's end. There are two pieces. 15,000 events a second fill one in
+	// an eighth of a second.
 	pieceBytes = 1 << 20
-	// unread is after how long without a reader the end of a partition is let go of.
+	// unread is how long after its last reader the end of a partition is dropped from memory.
 	unread = 10 * time.Second
-	// sureFor is how long a partition that had nothing more is taken to be still so, while
-	// another has something: as long as a client waits for an answer. What is written in
-	// ways that are not seen here is found after that.
+	// sureFor is how long it is assumed that a partition has no records after those known, while another one has some:
+	// as long as a client waits for an answer. Records that were written in a way which conn does not see are found
+	// after that.
 	sureFor = time.Second
 )
 
-// tails are the ends of the partitions that somebody reads: what was acknowledged
-// last, byte for byte as the log has it. All groups of a process read the same, a
-// moment after it was written; kfake would read it from the disk for each, batch by
-// batch, into answers that it copies as they grow.
+// tails has the ends of the partitions that are read: the last acknowledged batches, byte for byte as in the log. All
+// groups of a process read the same records shortly after they were written. kfake would read them from disk for each
+// group, batch by batch, into growing answers.
 //
-// What is kept is never ahead of the log, which has synced it, and has no gap. It may
-// be behind: what it lacks is read from the log.
+// A tail is never ahead of the log, which has synced its batches, and has no gap. It may be behind the log: what it
+// lacks is read from the log.
 type tails struct {
 	mu sync.Mutex
 	of map[place]*tail
 }
 
-// place is a partition of a topic that is named by its ID: one that was deleted and
-// made again is another.
+// place is a partition of a topic, by the topic's ID: a topic that was deleted and created again is another one.
 type place struct {
 	topic     [16]byte
 	partition int32
@@ -40,22 +38,21 @@ type place struct {
 
 // tail is the end of one partition.
 type tail struct {
-	epoch    int32     // of its leader
-	logStart int64     // when the log said so last
-	old, new piece     // the older one ends where the newer begins, or is empty
-	end      int64     // behind the last record; -1: not known yet
-	sure     time.Time // when that was so
+	epoch    int32     // of the partition's leader
+	logStart int64     // the start of the log when kfake last answered a fetch
+	old, new piece     // old ends where new begins, or is empty
+	end      int64     // the offset after the last record; -1: not known yet
+	sure     time.Time // when end was last known to be the end of the log
 	asked    time.Time
 }
 
-// piece is some batches, one behind the other. Its bytes never change once they are
-// there, so that they can be read without the lock.
+// piece has consecutive batches. Bytes that are in it never change, so they can be read without the lock.
 type piece struct {
 	bytes  []byte
 	starts []begins
 }
 
-// begins is where a batch does.
+// begins is the beginning of a batch in a piece.
 type begins struct {
 	offset int64
 	at     int
@@ -63,8 +60,8 @@ type begins struct {
 
 func newTails() *tails { return &tails{of: map[place]*tail{}} }
 
-// watch begins to keep a partition's end, or notes what the log said of it: where it
-// starts, and where it ends, if who asked has read all of it, else -1.
+// watch begins to keep a partition's end, or updates it from kfake's answer to a fetch: the start of the log, and its
+// end if the reader has read everything, else -1.
 func (t *tails) watch(p place, epoch int32, logStart, end int64, now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -77,23 +74,23 @@ func (t *tails) watch(p place, epoch int32, logStart, end int64, now time.Time) 
 	if has.end < 0 {
 		has.end = end
 	}
-	if has.end == end { // else it is a while ago, or something was not seen
+	if has.end == end { // otherwise the answer is old, or a write was not seen
 		has.sure = now
 	}
 }
 
-// any tells whether somebody reads some partition.
+// any reports whether any partition is being read.
 func (t *tails) any() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return len(t.of) > 0
 }
 
-// What the attributes of a batch say of it that keeps it from being kept: times that
-// the log changes, and transactions, of which the log knows how they ended.
+// notPlain are the attributes of batches that are not kept: those whose times the log sets, and those of transactions,
+// whose outcome only the log knows.
 const notPlain = 0x08 | 0x10 | 0x20
 
-// Where a batch's header has what is needed of it.
+// The positions of fields in the header of a batch.
 const (
 	epochAt      = 12
 	attributesAt = 21
@@ -101,7 +98,7 @@ const (
 	headerBytes  = 61
 )
 
-// add keeps a batch that the log has acknowledged from an offset on.
+// add keeps a batch that the log has acknowledged at an offset.
 func (t *tails) add(p place, base int64, batch []byte, now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -117,9 +114,9 @@ func (t *tails) add(p place, base int64, batch []byte, now time.Time) {
 	next := base + int64(binary.BigEndian.Uint32(batch[lastDeltaAt:])) + 1
 	if base != has.end {
 		if next <= has.end {
-			return // it came twice
+			return // a duplicate
 		}
-		has.old, has.new = piece{}, piece{} // something came between that was not seen
+		has.old, has.new = piece{}, piece{} // a batch before it was not seen
 	}
 	has.end, has.sure = next, now
 	if len(has.new.bytes)+len(batch) > cap(has.new.bytes) {
@@ -136,16 +133,16 @@ func (p *piece) add(base int64, epoch int32, batch []byte) {
 	binary.BigEndian.PutUint32(p.bytes[at+epochAt:], uint32(epoch))
 }
 
-// found is what a tail has from an offset on.
+// found is the part of a tail from an offset on.
 type found struct {
-	batches  []byte // whole ones; the first has the offset, and perhaps some before it
-	end      int64  // behind the last record there is
+	batches  []byte // whole batches; the first may begin before the offset
+	end      int64  // the offset after the last record
 	epoch    int32
 	logStart int64
 }
 
-// read returns the batches from an offset on, as many as fit into most bytes but one
-// at least, or none at the partition's end. It is false when that is the log's to say.
+// read returns the batches from an offset on: as many as fit into most bytes, at least one, or none at the end of the
+// partition. ok is false if the log must be read.
 func (t *tails) read(p place, offset int64, most int, now time.Time) (f found, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -175,9 +172,10 @@ func (p *piece) read(offset int64, most int) ([]byte, bool) {
 	if len(p.bytes)-from <= most {
 		return p.bytes[from:len(p.bytes):len(p.bytes)], true
 	}
-	behind := sort.Search(len(p.starts), func(i int) bool { return p.starts[i].at > from+most }) // what does not fit
+	// the first batch that does not fit
+	behind := sort.Search(len(p.starts), func(i int) bool { return p.starts[i].at > from+most })
 	to := p.starts[max(behind-1, first)].at
-	if to == from { // the first one alone is more
+	if to == from { // the first batch alone exceeds it
 		to = len(p.bytes)
 		if first+1 < len(p.starts) {
 			to = p.starts[first+1].at

@@ -23,18 +23,16 @@ type Topic struct {
 	Retention  time.Duration
 }
 
-// maxLetter is the largest batch that the log must take: a dead letter carries
-// the original bytes in an envelope of at most 8 MiB (max_message_bytes of the
-// streams), and the batch adds a little.
+// maxLetter is the largest batch that the log must accept: a dead letter has the original bytes in an envelope of at
+// most 8 MiB (max_message_bytes of the streams), and the batch adds a little.
 const maxLetter = 9 << 20
 
-// usualBatch is the largest batch that any other topic takes: what Kafka takes
-// when nobody has said otherwise.
+// usualBatch is the largest batch of all other topics: Kafka's default.
 const usualBatch = 1<<20 + 12
 
 const maxMessage = "max.message.bytes"
 
-// limit is the largest batch of the topic, 0 for the brokers' own limit.
+// limit returns the largest batch of the topic, 0 for the brokers' own limit.
 func (t Topic) limit() int {
 	if t.Name == "dead-letter" || t.Name == "user-dead-letter" {
 		return maxLetter
@@ -42,12 +40,12 @@ func (t Topic) limit() int {
 	return 0
 }
 
-// Topics are those of standalone mode. Partitions are few, because each synced
-// partition batch costs an fsync.
+// Topics returns the topics of standalone mode. They have few partitions, because each synced batch of a partition
+// costs an fsync.
 func Topics() []Topic { return topics(1, 1, 1, 1, 1) }
 
-// ClusterTopics are those of the cluster profile, where partitions bound how
-// many processes share the work.
+// ClusterTopics returns the topics of the cluster profile, where the number of partitions bounds how many processes
+// can share the work.
 func ClusterTopics() []Topic { return topics(30, 30, 6, 6, 6) }
 
 func topics(raw, replay, deadLetter, alert, result int32) []Topic {
@@ -57,14 +55,14 @@ func topics(raw, replay, deadLetter, alert, result int32) []Topic {
 		{"dead-letter", deadLetter, 24 * time.Hour},
 		{"alert-events", alert, 7 * 24 * time.Hour},
 		{"rule-results", result, 7 * 24 * time.Hour},
-		{"user-events", raw, 4 * time.Hour}, // empty, where events about people are not taken (configs/people)
+		{"user-events", raw, 4 * time.Hour}, // empty unless events of users are collected (configs/people)
 		{"user-replay-events", replay, 4 * time.Hour},
 		{"user-dead-letter", deadLetter, 24 * time.Hour},
 	}
 }
 
-// Also adds topics of people's own, whose names commas separate: made as that of
-// raw events is, so that rules can join them.
+// Also adds the user's own topics, whose names are separated by commas. They are made like that of raw events, so that
+// rules can join them.
 func Also(topics []Topic, names string) []Topic {
 	all := slices.Clone(topics)
 	for name := range strings.SplitSeq(names, ",") {
@@ -76,14 +74,13 @@ func Also(topics []Topic, names string) []Topic {
 	return all
 }
 
-// configs are the settings of a topic on servers of their own. With three or
-// more replicas, two must have a record before it is acknowledged: an event that
-// one server alone had would be lost with it.
+// configs returns the settings of a topic on external brokers. With three or more replicas, two must have a record
+// before it is acknowledged: otherwise the loss of one broker could lose acknowledged events.
 func (t Topic) configs(replicas int16) map[string]string {
 	set := map[string]string{
 		"cleanup.policy":  "delete",
 		"retention.ms":    strconv.FormatInt(t.Retention.Milliseconds(), 10),
-		"retention.bytes": "-1", // what has not been processed yet must not go because there is much of it
+		"retention.bytes": "-1", // unprocessed records must not be deleted because of their size
 	}
 	if n := t.limit(); n > 0 {
 		set[maxMessage] = strconv.Itoa(n)
@@ -94,17 +91,16 @@ func (t Topic) configs(replicas int16) map[string]string {
 	return set
 }
 
-// Made tells what became of one topic.
+// Made is the outcome for one topic.
 type Made struct {
 	Topic
 	Created     bool
-	Differences []string // of a topic that was there before, and was left as it is
+	Differences []string // how an existing topic, which was not changed, differs
 }
 
-// CreateTopics makes the topics that are missing on the servers, and compares
-// those that are there. It changes none: partitions cannot be taken back, and a
-// shorter retention deletes. When it fails, some may have been made; it may be
-// called again. When it returns without an error, the topics can be used.
+// CreateTopics creates the missing topics on the brokers, and compares the existing ones, which it does not change:
+// partitions cannot be removed, and a shorter retention deletes records. When it fails, some topics may have been
+// created; it can be called again. When it returns without an error, the topics can be used.
 func CreateTopics(ctx context.Context, log kafka.Cluster, topics []Topic, replicas int16) ([]Made, error) {
 	client, err := kgo.NewClient(append(log.Options("weir-topics"), kgo.RetryTimeout(20*time.Second))...)
 	if err != nil {
@@ -114,7 +110,7 @@ func CreateTopics(ctx context.Context, log kafka.Cluster, topics []Topic, replic
 	admin := kadm.NewClient(client)
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	if err := client.Ping(ctx); err != nil { // what is asked for below is tried again for a while
+	if err := client.Ping(ctx); err != nil { // the requests below are retried for a while
 		return nil, fmt.Errorf("connecting to the log: %w", log.Explain(err))
 	}
 	var all []Made
@@ -148,7 +144,7 @@ func createTopic(ctx context.Context, admin *kadm.Client, t Topic, replicas int1
 		return Made{}, answer.Err
 	}
 	made := Made{Topic: t, Created: answer.Err == nil}
-	for { // the brokers learn of a topic some time after the controller has made it
+	for { // brokers know a topic only some time after the controller has created it
 		made.Differences, err = compare(ctx, admin, t, replicas)
 		if !kerr.IsRetriable(err) {
 			return made, err
@@ -161,7 +157,7 @@ func createTopic(ctx context.Context, admin *kadm.Client, t Topic, replicas int1
 	}
 }
 
-// compare names what differs between a topic that is there and what it should be.
+// compare names the differences between an existing topic and its wanted settings.
 func compare(ctx context.Context, admin *kadm.Client, t Topic, replicas int16) (differences []string, err error) {
 	details, err := admin.ListTopics(ctx, t.Name)
 	if err != nil {

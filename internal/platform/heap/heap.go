@@ -1,5 +1,5 @@
-// Package heap says how often the Go runtime collects garbage: seldom while a
-// process is small, and as often as it must where that would make it large.
+// Package heap controls how often the Go runtime collects garbage: seldom while the heap is small, to save CPU, and
+// more often the larger it is, to bound memory.
 package heap
 
 import (
@@ -13,24 +13,23 @@ import (
 	"time"
 )
 
-// pace is memory given for CPU: the heap may grow to Most times (in per cent, as
-// GOGC) what is alive, up to Budget bytes; beyond that to Least times it. A process
-// that is at rest needs no such room: it has Rest.
+// pace trades memory for CPU: the heap may grow by up to Most per cent of the live bytes (as GOGC) while it stays
+// below Budget bytes, and by Least per cent in any case. In an idle process it may grow by Rest per cent at most.
 type pace struct {
 	Most, Least, Rest int
 	Budget            uint64
 }
 
-// A process is at rest that has asked for less than restful bytes within lookEvery:
-// 2 MB a second, where a device's event takes some 30 kB. Collections that are
-// closer than busy say otherwise before it is looked again.
+// A process is idle if it has allocated less than restful bytes within lookEvery, which is 2 MB a second, where an
+// event takes some 30 kB. Collections that follow each other within busy show before the next look that it is not idle
+// any more.
 const (
 	lookEvery = 15 * time.Second
 	restful   = 30 << 20
 	busy      = 3 * time.Second
 )
 
-// percent is GOGC for a heap of which so many bytes are alive.
+// percent returns GOGC for a heap with so many live bytes.
 func (p pace) percent(alive uint64) int {
 	if alive == 0 {
 		return p.Most
@@ -40,18 +39,15 @@ func (p pace) percent(alive uint64) int {
 }
 
 const (
-	// budget is for 50,000 devices and what is under way of their events: up to it
-	// the heap is given memory for CPU, since most of it is messages that live for
-	// milliseconds.
+	// budget suffices for 50,000 devices and the events in progress. Up to it the heap may grow to save CPU, because
+	// most of it is messages that live for milliseconds.
 	budget = 480 << 20
-	// soft is where collecting garbage becomes worth any CPU. It takes a backlog to
-	// get there.
+	// soft is the size from which the runtime collects garbage at any cost of CPU. Only a backlog reaches it.
 	soft = 1536 << 20
 )
 
-// Configure sets what weir wants of the runtime, but nothing that the
-// environment sets by GOGC or GOMEMLIMIT. Who gives a process more memory by the
-// latter has it used: the budget grows with it.
+// Configure sets the garbage collection of the process, except what the environment sets by GOGC or GOMEMLIMIT. A
+// larger GOMEMLIMIT makes the budget larger.
 func Configure() {
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(soft)
@@ -61,9 +57,8 @@ func Configure() {
 	}
 }
 
-// Times is how many times the usual budget the heap has: a power of two, at most most, 1
-// without a memory limit of the environment. What spares CPU by memory, such as a cache, may
-// be so many times larger.
+// Times returns by which factor the budget exceeds the usual one: a power of two, at most most, and 1 without a memory
+// limit in the environment. Caches that save CPU may be larger by this factor.
 func Times(most int) int { return timesOf(budgetOf(debug.SetMemoryLimit(-1)), most) }
 
 func timesOf(given uint64, most int) int {
@@ -74,7 +69,7 @@ func timesOf(given uint64, most int) int {
 	return times
 }
 
-// paceOf is the pace below a memory limit of the environment, of soft, or of none.
+// paceOf returns the pace for a memory limit: one of the environment, soft, or none.
 func paceOf(limit int64) pace {
 	p := pace{Most: 400, Least: 50, Rest: 25, Budget: budgetOf(limit)}
 	if p.Budget > budget {
@@ -83,9 +78,8 @@ func paceOf(limit int64) pace {
 	return p
 }
 
-// budgetOf is the budget below a memory limit: three fifths of what is given beyond soft
-// are for the heap, too. The rest is for what is not on it, and for what a collection
-// finds alive beyond the budget.
+// budgetOf returns the budget for a memory limit: budget, and three fifths of what the limit is beyond soft. The rest
+// is for memory that is not on the heap, and for live objects beyond the budget.
 func budgetOf(limit int64) uint64 {
 	if limit <= soft || limit == math.MaxInt64 {
 		return budget
@@ -93,8 +87,8 @@ func budgetOf(limit int64) uint64 {
 	return budget + uint64(limit-soft)/5*3
 }
 
-// follow sets the pace after every collection, and when the process comes to rest,
-// until stop is called, which leaves it as it is then.
+// follow adjusts GOGC after every collection, and when the process becomes idle, until stop is called, which leaves
+// GOGC as it is then.
 func follow(p pace) (stop func()) {
 	f := &follower{pace: p, set: -1, last: time.Now(), asked: asked(), free: debug.FreeOSMemory}
 	f.adjust()
@@ -104,7 +98,7 @@ func follow(p pace) (stop func()) {
 	return sync.OnceFunc(func() { f.done.Store(true); close(stopped) })
 }
 
-// watch looks now and then until it is stopped.
+// watch calls look every lookEvery until it is stopped.
 func (f *follower) watch(stopped <-chan struct{}) {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
@@ -120,25 +114,24 @@ func (f *follower) watch(stopped <-chan struct{}) {
 
 type follower struct {
 	pace pace
-	free func() // gives memory back to the system, by a collection
+	free func() // collects garbage and returns memory to the system
 	done atomic.Bool
 
 	mu      sync.Mutex
 	set     int
-	last    time.Time // of the collections
-	asked   uint64    // bytes, ever, when it was looked last
+	last    time.Time // the time of the last collection
+	asked   uint64    // bytes allocated so far, at the last look
 	resting bool
 }
 
-// asked is how many bytes of the heap were ever asked for.
+// asked returns how many bytes of the heap the process has allocated since its start.
 func asked() uint64 {
 	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
 	metrics.Read(sample)
 	return sample[0].Value.Uint64()
 }
 
-// look finds out whether the process is at rest. What it does not need then it
-// gives back, once.
+// look determines whether the process is idle. When it becomes idle, it returns unused memory to the system, once.
 func (f *follower) look(asked uint64) {
 	f.mu.Lock()
 	rested := f.resting
@@ -153,7 +146,7 @@ func (f *follower) look(asked uint64) {
 	}
 }
 
-// collected adjusts the pace after a collection.
+// collected adjusts GOGC after a collection.
 func (f *follower) collected(now time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -164,7 +157,7 @@ func (f *follower) collected(now time.Time) {
 	f.adjust()
 }
 
-// arm leaves a piece of garbage: the runtime tells when it has collected it.
+// arm leaves an unreachable object whose cleanup runs when the runtime has collected it.
 func (f *follower) arm() {
 	runtime.AddCleanup(new(sentinel), func(f *follower) {
 		if f.done.Load() {
@@ -175,14 +168,13 @@ func (f *follower) arm() {
 	}, f)
 }
 
-// sentinel is of a size, and holds a pointer, so that no other object shares its
-// memory.
+// sentinel has a pointer and a size, so that no other object shares its memory (the runtime groups tiny objects).
 type sentinel struct {
 	_ *sentinel
 	_ [7]uintptr
 }
 
-// adjust changes the pace if it makes a difference: it stops the world. mu is held.
+// adjust sets GOGC if it differs enough, because setting it stops the world. The caller holds mu.
 func (f *follower) adjust() {
 	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 	metrics.Read(sample)

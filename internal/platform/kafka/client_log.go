@@ -5,14 +5,13 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// ClientLog passes on what a client has to say: what it tries again by itself is
-// worth a warning at most.
+// ClientLog logs the messages of a Kafka client, as warnings at most, because the client retries by itself.
 type ClientLog struct{ To *service.Logger }
 
-// Level is what is passed on: warnings and errors.
+// Level returns the lowest level that is logged: warnings.
 func (ClientLog) Level() kgo.LogLevel { return kgo.LogLevelWarn }
 
-// Log writes one line.
+// Log logs a message.
 func (l ClientLog) Log(level kgo.LogLevel, msg string, keyvals ...any) {
 	log := l.To.With(keyvals...)
 	if level == kgo.LogLevelError {

@@ -1,6 +1,5 @@
-// Package kafka says how a room that speaks to the log itself finds it and gets
-// in: one set of config fields and one of environment variables, and what they mean
-// to the client.
+// Package kafka has the connection to the log for rooms that use a client of their own: one set of config fields, one
+// of environment variables, and the client options that follow from them.
 package kafka
 
 import (
@@ -20,17 +19,15 @@ import (
 // ErrNoBroker is the error of a cluster that has no address.
 var ErrNoBroker = errors.New("reading the addresses of the log: seed_brokers names no broker")
 
-// Cluster is where the log is, and how to get in. It can be printed: it shows no
-// password.
+// Cluster has the addresses of the log's brokers, and the login. It can be printed: it shows no password.
 type Cluster struct {
 	brokers []string
 	tls     *tls.Config    // nil: plain TCP
 	sasl    sasl.Mechanism // nil: no authentication
-	rack    string         // where this process is; "" reads from leaders
+	rack    string         // the rack of this process; "": read from leaders
 }
 
-// brokers takes apart items that hold several addresses, as environment
-// variables do.
+// brokers splits items that have several addresses, as environment variables do.
 func brokers(items ...string) (each []string) {
 	for _, item := range items {
 		for b := range strings.SplitSeq(item, ",") {
@@ -42,7 +39,7 @@ func brokers(items ...string) (each []string) {
 	return each
 }
 
-// Login is who we are to the brokers.
+// Login is the login at the brokers.
 type Login struct{ Mechanism, User, Password string }
 
 const (
@@ -50,7 +47,7 @@ const (
 	mechanismEnvironment = "environment" // of a config: see Fields
 )
 
-// Mechanisms are those that a login can name.
+// Mechanisms returns the mechanisms that a login can name.
 func Mechanisms() []string { return []string{mechanismNone, "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"} }
 
 // New returns the cluster at some addresses, each of which may be a list. The TLS
@@ -90,12 +87,12 @@ func (l Login) mechanism() (sasl.Mechanism, error) {
 	return nil, fmt.Errorf("reading the SASL mechanism: %q is none of %s", l.Mechanism, strings.Join(Mechanisms(), ", "))
 }
 
-// idleMost is how long a connection lives that nobody uses. Brokers close theirs
-// after ten minutes, balancers between after four at the earliest; some of a client's
-// are used once a minute, and a new one takes milliseconds of hashing the password.
+// idleMost is how long an unused connection is kept. Brokers close theirs after ten minutes, load balancers after four
+// at the earliest. Some of a client's connections are used once a minute, and a new one takes milliseconds of password
+// hashing.
 const idleMost = 3 * time.Minute
 
-// Options are those of a client of the cluster that calls itself by an ID.
+// Options returns the options of a client of the cluster, with its client ID.
 func (c Cluster) Options(clientID string) []kgo.Opt {
 	opts := []kgo.Opt{kgo.SeedBrokers(c.brokers...), kgo.ClientID(clientID), kgo.ConnIdleTimeout(idleMost)}
 	if c.tls != nil {
@@ -110,5 +107,5 @@ func (c Cluster) Options(clientID string) []kgo.Opt {
 	return opts
 }
 
-// Named says whether there is a cluster at all.
+// Named reports whether any broker is configured.
 func (c Cluster) Named() bool { return len(c.brokers) > 0 }

@@ -17,21 +17,21 @@ const (
 	kafkaFieldPassword  = "password"
 )
 
-// Fields are the config fields of a component that needs the log.
+// Fields returns the config fields of a component that needs the log.
 func Fields() []*service.ConfigField {
 	return fields(service.NewStringListField(kafkaFieldBrokers).
 		Description("Addresses of the log's brokers. An item may hold several, separated by commas."))
 }
 
-// OptionalFields are those of a component that does without the log when no
-// broker is named; why says what it does then.
+// OptionalFields returns the config fields of a component that works without the log if no broker is named; why
+// describes that case.
 func OptionalFields(why string) []*service.ConfigField {
 	return fields(service.NewStringListField(kafkaFieldBrokers).
 		Description(why + " An item may hold several, separated by commas.").Default([]any{}))
 }
 
-// StreamFields are those of a component that means the brokers of EnvBrokers when
-// it names none; see FromStream.
+// StreamFields returns the config fields of a component that uses the brokers of EnvBrokers if it names none; see
+// FromStream.
 func StreamFields() []*service.ConfigField {
 	return fields(service.NewStringListField(kafkaFieldBrokers).
 		Description("Addresses of the log's brokers: those of `" + EnvBrokers + "` when there are none here. An item may " +
@@ -55,12 +55,11 @@ func fields(brokers *service.ConfigField) []*service.ConfigField {
 	}
 }
 
-// FromParsed reads the fields. It fails with ErrNoBroker when they name none,
-// which is for the caller to judge where they are optional.
+// FromParsed reads the fields. It fails with ErrNoBroker if they name no broker, which the caller may accept where
+// they are optional.
 func FromParsed(parsed *service.ParsedConfig) (Cluster, error) { return fromParsed(parsed, "") }
 
-// FromStream reads StreamFields. It fails with ErrNoBroker when neither they nor
-// the environment name a broker.
+// FromStream reads StreamFields. It fails with ErrNoBroker if neither they nor the environment name a broker.
 func FromStream(parsed *service.ParsedConfig) (Cluster, error) {
 	known, err := environment()
 	if err != nil {
@@ -69,7 +68,7 @@ func FromStream(parsed *service.ParsedConfig) (Cluster, error) {
 	return fromParsed(parsed, known.brokers)
 }
 
-// fromParsed reads the fields; otherwise are the brokers when they name none.
+// fromParsed reads the fields; otherwise are the brokers if they name none.
 func fromParsed(parsed *service.ParsedConfig, otherwise string) (Cluster, error) {
 	var addresses []string
 	var login Login
@@ -81,7 +80,7 @@ func fromParsed(parsed *service.ParsedConfig, otherwise string) (Cluster, error)
 	if len(brokers(addresses...)) == 0 {
 		addresses = []string{otherwise}
 	}
-	files := conf.Files(parsed) // whether those of certificates are read
+	files := conf.Files(parsed) // whether files of certificates are read
 	var secure *tls.Config
 	if files {
 		made, on, err := parsed.FieldTLSToggled(kafkaFieldTLS)
@@ -103,8 +102,8 @@ func fromParsed(parsed *service.ParsedConfig, otherwise string) (Cluster, error)
 	return c, err
 }
 
-// loginFor is how the environment gets into its own brokers. A user or password
-// beside it would be left out unnoticed.
+// loginFor returns the login for brokers: that of the environment for the environment's own brokers. A user or
+// password given beside it would be ignored, and is an error.
 func loginFor(addresses []string, given Login, secure *tls.Config, files bool) (Login, *tls.Config, error) {
 	if given.User != "" || given.Password != "" {
 		return Login{}, nil, fmt.Errorf("reading field %s.%s: a user or password is given: name the mechanism that it is for",

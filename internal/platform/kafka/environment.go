@@ -12,19 +12,19 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/bloblang"
 )
 
-// The variables of the environment that say where the log is, and how to get in.
-// The login is for the brokers that EnvBrokers names, and goes to no others.
+// The environment variables with the address of the log and the login. The login is used only for the brokers that
+// EnvBrokers names.
 const (
 	EnvBrokers  = "WEIR_BROKERS"
 	EnvTLS      = "WEIR_KAFKA_TLS"
 	EnvCA       = "WEIR_KAFKA_CA"
 	EnvSASL     = "WEIR_KAFKA_SASL"
 	EnvUser     = "WEIR_KAFKA_USER"
-	EnvPassword = "WEIR_KAFKA_PASSWORD" // no flag: a command line is for all to see
+	EnvPassword = "WEIR_KAFKA_PASSWORD" // there is no flag for it, because command lines are visible to all users
 	EnvRack     = "WEIR_KAFKA_RACK"
 )
 
-// Variables are those of the login, and what each is.
+// Variables returns the variables of the login with their descriptions.
 func Variables() map[string]string {
 	return map[string]string{
 		EnvTLS:      "whether the brokers speak TLS",
@@ -36,18 +36,18 @@ func Variables() map[string]string {
 	}
 }
 
-// connection is what the environment says of the log.
+// connection is the connection to the log that the environment describes.
 type connection struct {
 	brokers string
 	tls     bool
-	caFile  string // "" for the CAs that the system knows
+	caFile  string // "": the system's CAs
 	login   Login
 }
 
-// rack is where this process is, for brokers that select the nearest replica.
+// rack returns the rack of this process, for brokers that select the nearest replica.
 func rack() string { return os.Getenv(EnvRack) }
 
-// environment is where the variables of brokers and login are read.
+// environment reads the variables of brokers and login.
 func environment() (connection, error) {
 	c := connection{brokers: os.Getenv(EnvBrokers), caFile: os.Getenv(EnvCA),
 		login: Login{os.Getenv(EnvSASL), os.Getenv(EnvUser), os.Getenv(EnvPassword)}}
@@ -63,15 +63,14 @@ func environment() (connection, error) {
 	return c, nil
 }
 
-// names is whether the environment names all of some addresses.
+// names reports whether the environment names all of the addresses.
 func (c connection) names(addresses []string) bool {
 	known := brokers(c.brokers)
 	asked := brokers(addresses...)
 	return len(asked) > 0 && !slices.ContainsFunc(asked, func(a string) bool { return !slices.Contains(known, a) })
 }
 
-// TLS is the config of a client that trusts the CA of a PEM file, or, where the
-// file is "", those that the system knows.
+// TLS returns the config of a client that trusts the CA in a PEM file or, if the file is "", the system's CAs.
 func TLS(caFile string) (*tls.Config, error) {
 	secure := &tls.Config{MinVersion: tls.VersionTLS12}
 	if caFile == "" {
@@ -88,9 +87,8 @@ func TLS(caFile string) (*tls.Config, error) {
 	return secure, nil
 }
 
-// RegisterFunctions adds kafka_connection() to Bloblang, for the templates that
-// wrap the engine's own components. It is impure: mappings that arrive as data
-// do not have it.
+// RegisterFunctions adds kafka_connection() to Bloblang, for the templates that wrap the engine's own components. It
+// is impure, so mappings that arrive as data cannot use it.
 func RegisterFunctions(env *bloblang.Environment) error {
 	spec := bloblang.NewPluginSpec().Impure().Description("Where the log is and how to get in, as the environment says: " +
 		"the fields `seed_brokers`, `tls` and `sasl` of the engine's Kafka components. It holds the password.")
@@ -103,7 +101,7 @@ func RegisterFunctions(env *bloblang.Environment) error {
 		})
 }
 
-// fields are those of the engine's components.
+// fields returns the connection as the fields of the engine's components.
 func (c connection) fields() map[string]any {
 	return map[string]any{
 		kafkaFieldBrokers: []any{c.brokers},

@@ -11,9 +11,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// Explain adds to an error of the cluster's client what to do about it, where it
-// says that the cluster is secured otherwise than we think. Other errors it
-// returns as they are.
+// Explain adds advice to an error of the cluster's client if the error means that the cluster is secured in another
+// way than configured. It returns other errors unchanged.
 func (c Cluster) Explain(err error) error {
 	if advice := c.advice(err); advice != "" {
 		return fmt.Errorf("%w: %s", err, advice)

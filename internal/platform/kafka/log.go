@@ -17,14 +17,13 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// Log is the identity of one topic's log, made of the cluster's ID and the
-// topic's. A topic that is made anew under its name, and one of the same name on
-// other servers, is another Log; a restart of the servers changes nothing. Zero
-// is no log: the servers have no such topic. Servers that give topics no ID
-// (Kafka before 2.8) are told apart by the cluster's alone.
+// Log is the identity of a topic's log, a hash of the cluster's ID and the topic's ID. A topic that was deleted and
+// created again under its name is another Log, as is one of the same name in another cluster; a restart of the brokers
+// changes nothing. Zero is no log: the brokers have no such topic. If brokers give topics no ID (Kafka before 2.8),
+// only the cluster's counts.
 type Log uint64
 
-// String is 16 hexadecimal digits, "" for no log.
+// String returns 16 hexadecimal digits, "" for no log.
 func (l Log) String() string {
 	if l == 0 {
 		return ""
@@ -34,7 +33,7 @@ func (l Log) String() string {
 
 func logOf(cluster, topic string, id [16]byte) Log {
 	h := sha256.New()
-	_, _ = h.Write([]byte(cluster)) // a hash takes anything
+	_, _ = h.Write([]byte(cluster)) // writing to a hash never fails
 	_, _ = h.Write([]byte{0})
 	if id == [16]byte{} {
 		_, _ = h.Write([]byte(topic))
@@ -44,12 +43,11 @@ func logOf(cluster, topic string, id [16]byte) Log {
 	return Log(max(1, binary.BigEndian.Uint64(h.Sum(nil))))
 }
 
-// Logs knows the identities of a cluster's topics, as they were when it last
-// asked. It is safe for concurrent use, and talks to nobody until it is asked.
+// Logs caches the identities of a cluster's topics. It is safe for concurrent use, and connects with the first query.
 type Logs struct {
 	cluster  Cluster
 	clientID string
-	turn     chan struct{} // held while asking
+	turn     chan struct{} // held during a query
 	client   *kgo.Client
 
 	mu    sync.Mutex
@@ -61,16 +59,16 @@ type seen struct {
 	at  time.Time
 }
 
-// NewLogs makes it for a cluster; the ID is how the client names itself.
+// NewLogs returns the Logs of a cluster, whose client has the ID.
 func NewLogs(cluster Cluster, clientID string) *Logs {
 	return &Logs{cluster: cluster, clientID: clientID, turn: make(chan struct{}, 1), known: map[string]seen{}}
 }
 
-// askMost bounds one question, so that a caller hears of an outage.
+// askMost bounds one query, so that callers learn of an outage.
 const askMost = 10 * time.Second
 
-// Of returns the identities of topics as they were at since or later, in order. Where
-// all are known, it waits for nobody who asks.
+// Of returns the identities of topics, read at since or later, in the order of topics. If all are cached, it does not
+// wait.
 func (l *Logs) Of(ctx context.Context, since time.Time, topics ...string) ([]Log, error) {
 	if out, known := l.since(since, topics); known {
 		return out, nil
@@ -91,7 +89,7 @@ func (l *Logs) Of(ctx context.Context, since time.Time, topics ...string) ([]Log
 	return out, nil
 }
 
-// since is what is known of topics; known is false when some of it is older.
+// since returns the cached identities of topics; known is false if some were read before since.
 func (l *Logs) since(since time.Time, topics []string) (out []Log, known bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -106,8 +104,7 @@ func (l *Logs) since(since time.Time, topics []string) (out []Log, known bool) {
 	return out, true
 }
 
-// Renew asks again for all topics that were asked for, so that Of knows them without
-// asking.
+// Renew reads the identities of all known topics again, so that Of need not.
 func (l *Logs) Renew(ctx context.Context) error {
 	l.mu.Lock()
 	topics := slices.Sorted(maps.Keys(l.known))
@@ -129,7 +126,7 @@ func (l *Logs) ask(ctx context.Context, topics []string) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, askMost)
 	defer cancel()
-	// The request goes to a broker: kadm answers from what the client last heard.
+	// The request goes to a broker: kadm would answer from the client's cache.
 	req := kmsg.NewPtrMetadataRequest()
 	for _, topic := range topics {
 		t := kmsg.NewMetadataRequestTopic()
@@ -164,7 +161,7 @@ func (l *Logs) ask(ctx context.Context, topics []string) error {
 	return nil
 }
 
-// Close ends the connections. Nothing may be asked any more.
+// Close closes the connections. Of must not be called afterwards.
 func (l *Logs) Close() {
 	l.turn <- struct{}{}
 	if l.client != nil {

@@ -9,21 +9,19 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// Stretch is what lies at the offsets [First, Limit) of a partition. A log has
-// offsets at which no event lies: markers that end transactions, and for those
-// who read committed the records of aborted ones.
+// Stretch is the range of offsets [First, Limit) of a partition. Some offsets of a log have no event: markers that end
+// transactions and, for readers of committed records, records of aborted transactions.
 type Stretch struct {
 	Topic        string
 	Partition    int32
 	First, Limit int64
 }
 
-// lookIdle is how long nothing may come before looking ends.
+// lookIdle is how long Look waits for a further record before it ends.
 const lookIdle = 3 * time.Second
 
-// Look reads a stretch at an isolation level, and returns how many records and
-// how many markers lie there. Whole is false when the log did not show all of it:
-// a transaction may be open. It is for short stretches.
+// Look reads a stretch with an isolation level, and returns how many records and markers it has. whole is false if the
+// log did not return all of it, because a transaction may be open. Use it for short stretches.
 func (c Cluster) Look(ctx context.Context, clientID string, s Stretch, level kgo.IsolationLevel) (records,
 	markers int64, whole bool, err error) {
 	client, err := kgo.NewClient(append(c.Options(clientID),

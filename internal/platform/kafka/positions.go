@@ -21,41 +21,39 @@ type Partition struct {
 // String is TOPIC/NUMBER.
 func (p Partition) String() string { return p.Topic + "/" + strconv.Itoa(int(p.Number)) }
 
-// Positions tells where a log and its groups stand. An answer is whole: where
-// one partition cannot be read, all is an error that names the topic.
+// Positions reads the offsets of a log and its groups. Each answer is complete: if one partition cannot be read, the
+// result is an error that names the topic.
 //
-// Ask what groups have committed before where the log ends: a group is never
-// ahead of the log then.
+// Read the groups' committed offsets before the ends of the log: then a group is never ahead of the log.
 type Positions struct{ Admin *kadm.Client }
 
-// coordinatorWait is how long a broker may look for a group's coordinator, as
-// one that has just started does.
+// coordinatorWait is how long to wait for brokers that cannot find a group's coordinator, as after their start.
 const coordinatorWait, coordinatorPause = 20 * time.Second, 250 * time.Millisecond
 
-// Starts are the first offsets that the log has.
+// Starts returns the first offset of each partition that the log has.
 func (p Positions) Starts(ctx context.Context, topics ...string) (map[Partition]int64, error) {
 	return listed(p.Admin.ListStartOffsets(ctx, topics...))("starts")
 }
 
-// Ends are the offsets that the next records will have.
+// Ends returns the offset of each partition that the next record will get.
 func (p Positions) Ends(ctx context.Context, topics ...string) (map[Partition]int64, error) {
 	return listed(p.Admin.ListEndOffsets(ctx, topics...))("ends")
 }
 
-// StableEnds are the ends for a reader of what is committed: the first record of
-// the oldest open transaction, or the end where there is none.
+// StableEnds returns the ends for readers of committed records: the first record of the oldest open transaction, or
+// the end if there is none.
 func (p Positions) StableEnds(ctx context.Context, topics ...string) (map[Partition]int64, error) {
 	return listed(p.Admin.ListCommittedOffsets(ctx, topics...))("has no open transaction")
 }
 
-// After are the offsets of the first records at or after a time, by their own
-// timestamps; a partition without one has its end, or -1 when it is empty.
+// After returns the offsets of the first records at or after a time, by their timestamps. For a partition without one
+// it is the end, or -1 if the partition is empty.
 func (p Positions) After(ctx context.Context, t time.Time, topics ...string) (map[Partition]int64, error) {
 	return listed(p.Admin.ListOffsetsAfterMilli(ctx, t.UnixMilli(), topics...))("was at " + t.UTC().Format(time.RFC3339))
 }
 
-// Committed are the offsets that a group goes on from; partitions where it has
-// committed nothing are left out, and a group that never was has none.
+// Committed returns the committed offsets of a group, without the partitions where it has committed none. A group that
+// does not exist has none.
 func (p Positions) Committed(ctx context.Context, group string) (map[Partition]int64, error) {
 	commits, err := p.Commits(ctx, group)
 	if err != nil {
@@ -68,23 +66,22 @@ func (p Positions) Committed(ctx context.Context, group string) (map[Partition]i
 	return out, nil
 }
 
-// Commit is what a group has said of a partition.
+// Commit is what a group has committed for a partition.
 type Commit struct {
 	Offset int64
-	// Period is for how long a store of the group gathers what it commits at once, as
-	// CommitNote has it; it is not known unless Says.
+	// Period is how long the group's store collects a batch, from CommitNote; it is known only if Says is true.
 	Period time.Duration
 	Says   bool
 }
 
-// commitPeriod begins the note of a commit.
+// commitPeriod begins the metadata of a commit.
 const commitPeriod = "period="
 
-// CommitNote is the metadata of a commit by a group whose store gathers for a
-// period: others can then tell what waits in it from what is behind.
+// CommitNote returns the metadata of a commit by a group whose store collects batches for a period: readers can then
+// distinguish records in a batch from a backlog.
 func CommitNote(period time.Duration) string { return commitPeriod + period.String() }
 
-// Commits are Committed, with what each says.
+// Commits is Committed with the metadata of the commits.
 func (p Positions) Commits(ctx context.Context, group string) (map[Partition]Commit, error) {
 	for deadline := time.Now().Add(coordinatorWait); ; {
 		offsets, err := p.Admin.FetchOffsets(ctx, group)

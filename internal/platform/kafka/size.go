@@ -7,8 +7,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 )
 
-// Bytes are what the topics take on the disks of all brokers, replicas counted each.
-// Topics that are not there take nothing. It needs the right to describe the cluster.
+// Bytes returns the size of the topics on the disks of all brokers, each replica counted. Missing topics count as 0.
+// It needs the right to describe the cluster.
 func (p Positions) Bytes(ctx context.Context, topics ...string) (n int64, err error) {
 	there, err := p.Admin.ListTopics(ctx, topics...)
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package sketch sums numbers: exactly enough that no order of adding shows, and
-// with quantiles in bounded space.
+// Package sketch sums numbers so exactly that the result does not depend on their order, and computes quantiles in
+// bounded memory.
 package sketch
 
 import (
@@ -10,12 +10,12 @@ import (
 	"github.com/DataDog/sketches-go/ddsketch/mapping"
 )
 
-// accuracy is the relative error of a quantile. It is part of what rollups and
-// rules store: another value needs other versions of their formats.
+// accuracy is the relative error of a quantile. Rollups and rules store sketches of this accuracy: another value needs
+// new versions of their formats.
 const accuracy = 0.01
 
-// maxBins bounds a sketch: beyond it, the readings nearest to zero share a
-// bin. One per cent spans 17 decades of either sign in it.
+// maxBins bounds the bins of a sketch: above it, the readings nearest to zero share a bin. At one per cent it covers
+// 17 decades of either sign.
 const maxBins = 4096
 
 // keyZero is the key of the first bin above zero; see keyOf.
@@ -30,26 +30,24 @@ type bin struct {
 	n   uint64
 }
 
-// Sketch is a DDSketch: counts of readings in bins whose width grows with
-// their value, so that any quantile is found within 1 % of its value. Merging
-// adds counts, exactly: it loses nothing at any number of devices.
+// Sketch is a DDSketch: counts of readings in bins whose width grows with their value, so that any quantile has a
+// relative error of at most 1 %. Merging adds the counts exactly, for any number of devices.
 //
-// The bins are those of sketches-go's logarithmic mapping. They are kept as a
-// sorted slice rather than in that library's stores, because a window of a
-// device holds a handful of readings and there are very many windows.
+// The bins are those of sketches-go's logarithmic mapping. They are a sorted slice instead of that library's stores,
+// because the window of a device has few readings and there are very many windows.
 type Sketch []bin
 
 var logMapping = must(mapping.NewLogarithmicMapping(accuracy))
 
 func must[T any](v T, err error) T {
 	if err != nil {
-		panic(err) // constants of this package
+		panic(err) // cannot be: the arguments are constants
 	}
 	return v
 }
 
-// keyOf maps a reading to its bin, preserving order: 0 for zero (and what is
-// too small to tell from it), mirrored below.
+// keyOf maps a reading to the key of its bin, preserving order: 0 for zero and readings too close to it, negative keys
+// for negative readings.
 func keyOf(v float64) int32 {
 	a := math.Abs(v)
 	if a < logMapping.MinIndexableValue() {
@@ -62,7 +60,7 @@ func keyOf(v float64) int32 {
 	return k
 }
 
-// valueOf is the reading that stands for a bin.
+// valueOf returns the reading that represents a bin.
 func valueOf(key int32) float64 {
 	switch {
 	case key == 0:
@@ -73,8 +71,8 @@ func valueOf(key int32) float64 {
 	return logMapping.Value(int(key - keyZero))
 }
 
-// Room returns n empty sketches that share one piece of memory, with room for
-// some bins each; one that needs more moves into memory of its own.
+// Room returns n empty sketches in one piece of memory, each with room for some bins. A sketch that needs more
+// allocates its own.
 func Room(n, bins int) []Sketch {
 	all, out := make([]bin, n*bins), make([]Sketch, n)
 	for i := range out {
@@ -89,7 +87,7 @@ func (s *Sketch) Add(v float64) { s.add(keyOf(v), 1) }
 func (s *Sketch) add(key int32, n uint64) {
 	b := *s
 	i := len(b)
-	for i > 0 && b[i-1].key > key { // a handful of bins, recent ones close by
+	for i > 0 && b[i-1].key > key { // there are few bins, and a new reading is mostly near the last ones
 		if i > 16 {
 			i, _ = slices.BinarySearchFunc(b, key, func(b bin, k int32) int { return int(b.key) - int(k) })
 			if i < len(b) && b[i].key == key {
@@ -114,14 +112,13 @@ func (s *Sketch) Merge(o Sketch) {
 	case len(a) == 0:
 		*s = slices.Clone(o)
 		return
-	case len(o) <= 4 || len(o)*8 <= len(a): // found faster than walked to
+	case len(o) <= 4 || len(o)*8 <= len(a): // binary search is faster than a scan
 		for _, b := range o {
 			s.add(b.key, b.n)
 		}
 		return
 	}
-	// In place, from the end: sums of many meet again and again, and their bins
-	// are mostly the same.
+	// In place, from the end: large sums are merged again and again, and mostly have the same bins.
 	i, j := len(a)-1, len(o)-1
 	more := missing(a, o)
 	a = slices.Grow(a, more)[:len(a)+more]
@@ -142,7 +139,7 @@ func (s *Sketch) Merge(o Sketch) {
 	s.collapse()
 }
 
-// missing is how many keys of o are not in a.
+// missing returns how many keys of o are not in a.
 func missing(a, o Sketch) (n int) {
 	i := 0
 	for _, b := range o {
@@ -156,8 +153,8 @@ func missing(a, o Sketch) (n int) {
 	return n
 }
 
-// collapse folds the bins nearest to zero together while there are too many.
-// Which bins survive depends only on the readings, not on their order.
+// collapse merges the bins nearest to zero while there are too many. Which bins remain depends only on the readings,
+// not on their order.
 func (s *Sketch) collapse() {
 	for b := *s; len(b) > maxBins; b = *s {
 		i, _ := slices.BinarySearchFunc(b, int32(0), func(b bin, k int32) int { return int(b.key) - int(k) })
@@ -172,7 +169,7 @@ func (s *Sketch) collapse() {
 	}
 }
 
-// Count is the number of readings.
+// Count returns the number of readings.
 func (s Sketch) Count() (n uint64) {
 	for _, b := range s {
 		n += b.n
@@ -185,7 +182,7 @@ func (s Sketch) Count() (n uint64) {
 // for an empty sketch.
 func (s Sketch) Quantile(q float64) float64 { return s.QuantileOf(q, s.Count()) }
 
-// QuantileOf is Quantile for who knows how many readings there are.
+// QuantileOf is Quantile for callers that know the number of readings.
 func (s Sketch) QuantileOf(q float64, total uint64) float64 {
 	if total == 0 {
 		return math.NaN()
@@ -200,7 +197,7 @@ func (s Sketch) QuantileOf(q float64, total uint64) float64 {
 	return valueOf(s[len(s)-1].key)
 }
 
-// Append appends the sketch to b: Decode reads it.
+// Append appends the encoded sketch to b.
 func (s Sketch) Append(b []byte) []byte {
 	b = binary.AppendUvarint(b, uint64(len(s)))
 	last := int32(0)
@@ -212,7 +209,7 @@ func (s Sketch) Append(b []byte) []byte {
 	return b
 }
 
-// Decode reads what Append wrote, and returns what follows it.
+// Decode decodes a sketch at the beginning of b, and returns the rest of b.
 func Decode(b []byte) (s Sketch, rest []byte, ok bool) {
 	n, w := binary.Uvarint(b)
 	if w <= 0 || n > maxBins || n > uint64(len(b)) {

@@ -2,8 +2,8 @@ package sqldb
 
 import "weir/internal/platform/rawjson"
 
-// Among is the condition that a text is one of a list, which is one parameter: so
-// one statement, which connections keep, does for any number of texts.
+// Among returns the SQL condition that a text is in a list, where the list is one parameter: so one statement, which
+// connections keep prepared, works for any number of texts.
 func (d Dialect) Among(placeholder string) string {
 	if d == Postgres {
 		return `= ANY(` + placeholder + `::text[])`
@@ -11,7 +11,7 @@ func (d Dialect) Among(placeholder string) string {
 	return `IN (SELECT value FROM json_each(` + placeholder + `))`
 }
 
-// List is the parameter of Among.
+// List returns the parameter of Among.
 func (d Dialect) List(texts []string) any {
 	if d == Postgres {
 		return texts

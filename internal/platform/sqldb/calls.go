@@ -14,8 +14,8 @@ import (
 	"weir/internal/platform/calls"
 )
 
-// The kinds of calls. A transaction's commit is where it waits for disks and
-// replicas; its begin is counted with the reads of PostgreSQL.
+// The kinds of calls. The commit of a transaction is where it waits for disks and replicas. Its begin is counted as a
+// read in PostgreSQL.
 const (
 	callConnect = "connect"
 	callRead    = "read"
@@ -38,7 +38,7 @@ func meterOf(of func(Dialect) *calls.Meter, dialect Dialect) *calls.Meter {
 	return of(dialect)
 }
 
-// kindOf is what a statement does, by its first word.
+// kindOf returns the kind of a statement, by its first word.
 func kindOf(query string) string {
 	word := strings.TrimLeft(query, " \t\r\n(")
 	if end := strings.IndexAny(word, " \t\r\n;("); end >= 0 {
@@ -60,8 +60,7 @@ func kindOf(query string) string {
 	return callWrite
 }
 
-// tracer notes each call of a pool. A query's time is until its last row was
-// read.
+// tracer measures each call of a pool. The time of a query ends when its last row was read.
 type tracer struct{ *calls.Meter }
 
 type traced struct {
@@ -76,7 +75,7 @@ func begun(ctx context.Context, kind string) context.Context {
 }
 
 func (t tracer) ended(ctx context.Context, err error) {
-	if errors.Is(err, context.Canceled) || answer(err) { // nobody waits any more; or the server did what it should
+	if errors.Is(err, context.Canceled) || answer(err) { // the caller has gone, or the server works as it should
 		err = nil
 	}
 	if of, ok := ctx.Value(tracedKey{}).(traced); ok {
@@ -84,8 +83,8 @@ func (t tracer) ended(ctx context.Context, err error) {
 	}
 }
 
-// answer tells whether an error is what a server that is well says to a statement:
-// that there is such a row, or that another transaction goes first.
+// answer reports whether an error is a normal answer of a healthy server: a row exists already, or another transaction
+// goes first.
 func answer(err error) bool {
 	var pg *pgconn.PgError
 	if errors.Is(err, pgx.ErrNoRows) || !errors.As(err, &pg) {
@@ -110,7 +109,7 @@ func (t tracer) TraceConnectEnd(ctx context.Context, data pgx.TraceConnectEndDat
 	t.ended(ctx, data.Err)
 }
 
-// CopyIn sends rows to a table by COPY, and notes it as a write.
+// CopyIn writes rows to a table by COPY, and measures it as a write.
 func CopyIn(ctx context.Context, tx pgx.Tx, rows io.Reader, query string) error {
 	conn := tx.Conn()
 	t, _ := conn.Config().Tracer.(tracer)

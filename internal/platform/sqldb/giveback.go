@@ -9,12 +9,12 @@ import (
 	"weir/internal/platform/flow"
 )
 
-// Below so much free space a SQLite file stays as it is: new rows will fill it.
+// With less free space than this, a SQLite file is not shrunk: new rows will fill it.
 const (
 	freeLeast    = 256 << 10
 	freeShare    = 10 // or less than a tenth of the file
 	freeMost     = 64 << 20
-	rewriteShare = 4 // a file made before it could shrink is written anew when a quarter of it is free
+	rewriteShare = 4 // a file without incremental vacuum is rewritten when a quarter of it is free
 )
 
 const (
@@ -23,10 +23,9 @@ const (
 	pageRows    = 10 // what a page counts for beside rows
 )
 
-// GiveBack returns the space that deletions left in a SQLite file to the file
-// system, when there is enough of it, and tells how much it was. PostgreSQL does
-// so itself, where partitions are dropped; what is deleted row by row its
-// autovacuum keeps for new rows.
+// GiveBack returns free space in a SQLite file to the file system, if there is enough of it. freed is how much that
+// was. PostgreSQL returns the space of dropped partitions by itself; the space of rows that were deleted one by one is
+// reused after its autovacuum.
 func (db *DB) GiveBack(ctx context.Context) (freed int64, err error) {
 	if db.Dialect != SQLite {
 		return 0, nil
@@ -42,8 +41,7 @@ func (db *DB) GiveBack(ctx context.Context) (freed int64, err error) {
 	return freed, nil
 }
 
-// Size is how many bytes a SQLite file has, or a whole database of PostgreSQL, with
-// what others keep in it.
+// Size returns the bytes of a SQLite file, or of a whole PostgreSQL database, including tables that are not weir's.
 func (db *DB) Size(ctx context.Context) (n int64, err error) {
 	query := `SELECT pg_database_size(current_database())`
 	if db.Dialect == SQLite {
@@ -71,7 +69,7 @@ func giveBack(ctx context.Context, conn *sql.Conn) (int64, error) {
 		return 0, nil
 	case mode == none && free*rewriteShare < pages:
 		return 0, nil
-	case mode == none: // writers wait for it once, then the file can shrink in small steps
+	case mode == none: // writers wait for this once; then the file can shrink in small steps
 		if _, err := conn.ExecContext(ctx, `PRAGMA auto_vacuum = INCREMENTAL; VACUUM`); err != nil {
 			return 0, err
 		}
@@ -87,19 +85,19 @@ func giveBack(ctx context.Context, conn *sql.Conn) (int64, error) {
 			return 0, err
 		}
 		if left >= was {
-			break // others free pages as fast
+			break // others free pages as fast as they are removed
 		}
 	}
 	after := int64(0)
 	if err := conn.QueryRowContext(ctx, `PRAGMA page_count`).Scan(&after); err != nil {
 		return 0, err
 	}
-	// The file shrinks when the log is written into it; where a reader stands in
-	// the way of that, the next checkpoint does it.
+	// The file shrinks when the write-ahead log is written into it. If a reader prevents that now, the next checkpoint
+	// does it.
 	return max(0, pages-after) * size, drain(ctx, conn, `PRAGMA wal_checkpoint(TRUNCATE)`)
 }
 
-// drain runs a statement to its end, whatever rows it has.
+// drain runs a statement until its last row, and ignores the rows.
 func drain(ctx context.Context, conn *sql.Conn, query string) error {
-	return Each(ctx, conn, func(Row) error { return nil }, query) // some pragmas work step by step
+	return Each(ctx, conn, func(Row) error { return nil }, query) // some pragmas do one step for each row that is read
 }

@@ -8,17 +8,15 @@ import (
 	"strings"
 )
 
-// statements are those of a connection to a file that it was asked for again: to
-// read a statement's text takes longer than most of what is asked of a small file.
-// One is kept when its text comes a second time, so that texts that are made for
-// one occasion cost no more than they did. Like a connection it is for one
-// goroutine at a time.
+// statements caches the prepared statements of a connection to a SQLite file, because parsing the text of a statement
+// takes longer than most queries of a small file. A statement is kept when its text comes a second time, so texts that
+// are used once cost no more than without the cache. It is not safe for concurrent use, like the connection.
 type statements struct {
-	kept []*statement // the last asked for first
-	once []string     // texts that came once, the last one first
+	kept []*statement // the most recently used first
+	once []string     // texts that came once, the most recent first
 }
 
-// What a connection keeps: some kB each.
+// The limits of the cache of a connection; a statement takes some kB.
 const (
 	statementsMost = 24
 	onceMost       = 16
@@ -28,10 +26,11 @@ const (
 type statement struct {
 	text string
 	stmt fileStmt
-	busy bool // rows of it are being read
+	busy bool // its rows are being read
 }
 
-// repeatable tells whether a text may be kept: one statement, of rows.
+// repeatable reports whether the statement of a text may be kept: it must be a single SELECT, INSERT, UPDATE, DELETE
+// or WITH, and not too long.
 func repeatable(text string) bool {
 	if len(text) > textMost || strings.IndexByte(text, ';') >= 0 {
 		return false
@@ -47,7 +46,7 @@ func repeatable(text string) bool {
 	return false
 }
 
-// take returns the statement of a text, nil when the text is to go its usual way.
+// take returns the kept statement of a text, nil if the connection must prepare the text itself.
 func (s *statements) take(ctx context.Context, conn driver.ConnPrepareContext, text string) *statement {
 	at := slices.IndexFunc(s.kept, func(k *statement) bool { return k.text == text })
 	if at >= 0 {
@@ -72,11 +71,11 @@ func (s *statements) take(ctx context.Context, conn driver.ConnPrepareContext, t
 	}
 	made, err := conn.PrepareContext(ctx, text)
 	if err != nil {
-		return nil // the usual way says why
+		return nil // preparing it again returns the error
 	}
 	stmt, is := made.(fileStmt)
 	if !is || !s.room() {
-		_ = made.Close() // nothing was done by it
+		_ = made.Close() // it was not executed
 		return nil
 	}
 	s.once = slices.Delete(s.once, seen, seen+1)
@@ -85,19 +84,18 @@ func (s *statements) take(ctx context.Context, conn driver.ConnPrepareContext, t
 	return k
 }
 
-// room lets the statement go that was asked for the longest ago, when there is one
-// too many. It is false when all of them are being read.
+// room closes the least recently used statement if there are too many. It returns false if all of them are being read.
 func (s *statements) room() bool {
 	for i := len(s.kept) - 1; len(s.kept) >= statementsMost && i >= 0; i-- {
 		if k := s.kept[i]; !k.busy {
-			_ = k.stmt.Close() // it ran, and said what it had to say
+			_ = k.stmt.Close() // its executions have returned their errors already
 			s.kept = slices.Delete(s.kept, i, i+1)
 		}
 	}
 	return len(s.kept) < statementsMost
 }
 
-// close lets all go, before their connection does.
+// close closes all statements, before their connection is closed.
 func (s *statements) close() error {
 	var errs []error
 	for _, k := range s.kept {

@@ -7,8 +7,8 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 )
 
-// Lazy is the tables of a room in a store that is opened when it is first asked for,
-// and again until that works: for components that begin while their store is away.
+// Lazy opens the tables of a room in a store when they are first needed, and tries again until that works: for
+// components that start while their store is down.
 type Lazy[T any] struct {
 	res  *service.Resources
 	url  string
@@ -19,7 +19,7 @@ type Lazy[T any] struct {
 	release func() // nil: not open
 }
 
-// NewLazy opens nothing yet; open makes the tables, as SharedAs has it.
+// NewLazy does not open the store; open makes the tables, as in SharedAs.
 func NewLazy[T any](res *service.Resources, url string, open func(context.Context, *DB) (T, error)) *Lazy[T] {
 	return &Lazy[T]{res: res, url: url, open: open}
 }
@@ -38,7 +38,7 @@ func (l *Lazy[T]) Get(ctx context.Context) (tables T, err error) {
 	return l.tables, nil
 }
 
-// Close lets go of the store. Who asks for it later opens it again.
+// Close releases the store. A later Get opens it again.
 func (l *Lazy[T]) Close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

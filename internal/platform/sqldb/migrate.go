@@ -5,22 +5,21 @@ import (
 	"fmt"
 )
 
-// Migration is one step of a room's tables, in each dialect. Steps are only
-// ever appended; a released step is never edited.
+// Migration is one step in the history of a room's tables, in each dialect. New steps are appended; a released step is
+// never changed.
 type Migration struct {
 	SQLite   string
 	Postgres string
 }
 
-// Migrate brings the tables of one room up to date: it runs, each in its own
-// transaction, the steps that this store has not run yet. Processes that start
-// together wait for each other. A crash leaves a whole number of steps.
+// Migrate updates the tables of a room: it runs the steps that this store has not run yet, each in its own
+// transaction. Processes that start together wait for each other. A crash leaves a whole number of steps.
 func (db *DB) Migrate(ctx context.Context, room string, steps []Migration) error {
 	if db.reading {
 		return db.migrated(ctx, room, len(steps))
 	}
 	done, err := db.steps(ctx, room)
-	if err != nil { // mostly there is no such table yet; who finds it there waits for no writer
+	if err != nil { // mostly the table does not exist yet; if it does, no write lock is needed
 		if _, err := db.ExecContext(ctx, `CREATE TABLE IF NOT EXISTS weir_migration (
 			room TEXT NOT NULL, step INTEGER NOT NULL, PRIMARY KEY (room, step))`); err != nil && !db.exists(ctx) {
 			return fmt.Errorf("migrating %s: %w", room, err)
@@ -41,13 +40,13 @@ func (db *DB) Migrate(ctx context.Context, room string, steps []Migration) error
 	return nil
 }
 
-// steps is how many steps of a room the store has run.
+// steps returns how many steps of a room the store has run.
 func (db *DB) steps(ctx context.Context, room string) (n int, err error) {
 	return n, db.QueryRowContext(ctx, `SELECT count(*) FROM weir_migration WHERE room = $1`, room).Scan(&n)
 }
 
-// exists covers a race of CREATE TABLE IF NOT EXISTS that Postgres reports as
-// a unique violation: the table is there, made by someone else.
+// exists handles a race of CREATE TABLE IF NOT EXISTS that PostgreSQL reports as a unique violation: another process
+// has created the table.
 func (db *DB) exists(ctx context.Context) bool {
 	_, err := db.ExecContext(ctx, `SELECT 1 FROM weir_migration LIMIT 1`)
 	return err == nil

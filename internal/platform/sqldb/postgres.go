@@ -13,19 +13,17 @@ import (
 	"weir/internal/platform/secret"
 )
 
-// How a dead server is noticed. What a statement may take is its caller's
-// context to say.
+// The timeouts that detect a dead server. The caller's context bounds a statement.
 const (
-	connectTimeout = 5 * time.Second // unless the URL says connect_timeout
+	connectTimeout = 5 * time.Second // unless the URL has connect_timeout
 	keepAliveIdle  = 15 * time.Second
 	keepAliveEvery = 5 * time.Second
 	keepAliveTries = 3
-	maxIdleTime    = 5 * time.Minute // firewalls forget quiet connections
+	maxIdleTime    = 5 * time.Minute // firewalls drop idle connections
 )
 
-// openPostgres prepares a pool; it connects when it is first used. Connections
-// that broke, as by a restart of the server, are replaced: a transaction on
-// one fails, the next one finds the server again.
+// openPostgres prepares a pool, which connects when it is first used. Broken connections, as after a restart of the
+// server, are replaced: a transaction on one fails, and the next one gets a new connection.
 func openPostgres(rawURL string, meter *calls.Meter) (*sql.DB, error) {
 	without, kept, err := secret.Password(rawURL)
 	if err != nil {
@@ -33,7 +31,7 @@ func openPostgres(rawURL string, meter *calls.Meter) (*sql.DB, error) {
 	}
 	conf, err := pgx.ParseConfig(without)
 	if err != nil {
-		return nil, err // pgx leaves passwords out of it
+		return nil, err // pgx errors contain no passwords
 	}
 	if conf.ConnectTimeout == 0 {
 		conf.ConnectTimeout = connectTimeout
@@ -46,7 +44,7 @@ func openPostgres(rawURL string, meter *calls.Meter) (*sql.DB, error) {
 	}
 	conf.Tracer = tracer{meter}
 	var options []stdlib.OptionOpenDB
-	if kept != "" { // read for each connection: it may have been rotated
+	if kept != "" { // read the password for each connection, because it may have been rotated
 		options = append(options, stdlib.OptionBeforeConnect(func(ctx context.Context, c *pgx.ConnConfig) (err error) {
 			c.Password, err = secret.Value(ctx, kept)
 			return err

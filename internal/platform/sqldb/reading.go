@@ -13,10 +13,9 @@ import (
 	"weir/internal/platform/storeurl"
 )
 
-// OpenReading opens a store that is there, for reading alone: it makes no file,
-// changes no table (Migrate fails where one is older or newer than this weir)
-// and needs no right to write, not even in the folder. Beside a process that
-// writes, readers see what is committed.
+// OpenReading opens an existing store only for reading: it creates no file, changes no table (Migrate fails if a table
+// is older or newer than this version of weir), and needs no permission to write, not even in the folder. Beside a
+// process that writes, it sees what is committed.
 func OpenReading(ctx context.Context, rawURL string) (*DB, error) {
 	if !strings.HasPrefix(rawURL, "sqlite://") {
 		db, err := Open(ctx, rawURL)
@@ -33,9 +32,9 @@ func OpenReading(ctx context.Context, rawURL string) (*DB, error) {
 		return nil, fmt.Errorf("opening SQL store %s: %w", rawURL, err)
 	}
 	q := url.Values{"mode": {"ro"}, "_pragma": {busyTimeout()}}
-	// While anyone has the store open, and after a crash, there is a log beside it
-	// that belongs to what is read. Without one nobody writes, and the file is all
-	// there is: SQLite then needs to make neither a log nor an index of one.
+	// While a process has the store open, and after a crash, there is a write-ahead log beside it with committed data.
+	// Without one nobody writes, and the file has everything: as immutable, SQLite needs to create neither a log nor its
+	// index.
 	if _, err := os.Stat(path + "-wal"); errors.Is(err, fs.ErrNotExist) {
 		q.Set("immutable", "1")
 	} else if err != nil {
@@ -52,7 +51,7 @@ func OpenReading(ctx context.Context, rawURL string) (*DB, error) {
 	return &DB{DB: db, Dialect: SQLite, reading: true}, nil
 }
 
-// migrated tells whether the tables of a room are those that this weir knows.
+// migrated reports whether the tables of a room have exactly the steps that this version of weir knows.
 func (db *DB) migrated(ctx context.Context, room string, steps int) error {
 	done, err := db.steps(ctx, room)
 	if err != nil {

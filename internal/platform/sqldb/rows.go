@@ -6,16 +6,15 @@ import (
 	"errors"
 )
 
-// Querier is a store, a connection of it or a transaction.
+// Querier is a store, a connection or a transaction.
 type Querier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 }
 
-// Row is a row of an answer, to be scanned.
+// Row is a row of a result, which can be scanned.
 type Row interface{ Scan(into ...any) error }
 
-// All returns the rows of a query as scan reads them, an empty list for none. It
-// returns all of them or an error.
+// All returns all rows of a query, converted by scan, or an error. The list is empty, not nil, if there are none.
 func All[T any](ctx context.Context, q Querier, scan func(Row) (T, error), query string, args ...any) ([]T, error) {
 	all := []T{}
 	err := Each(ctx, q, func(row Row) error {
@@ -29,8 +28,8 @@ func All[T any](ctx context.Context, q Querier, scan func(Row) (T, error), query
 	return all, nil
 }
 
-// Each calls each with the rows of a query, one after the other, until it returns
-// an error. The rows are closed, and their connection is free, when it returns.
+// Each calls each with every row of a query, until it returns an error. When Each returns, the rows are closed and
+// their connection is free.
 func Each(ctx context.Context, q Querier, each func(Row) error, query string, args ...any) error {
 	rows, err := q.QueryContext(ctx, query, args...)
 	if err != nil {

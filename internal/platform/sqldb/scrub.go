@@ -8,11 +8,10 @@ import (
 	"time"
 )
 
-// Scrub makes the space of deleted rows hold nothing of them. A SQLite file is
-// written anew, which needs as much free disk and keeps writers waiting
-// meanwhile, and its log is emptied. In PostgreSQL the tables are vacuumed: their
-// space is free to be written over, which only the server's own disk encryption
-// or time makes certain. It may stop anywhere and be run again.
+// Scrub removes the contents of deleted rows. A SQLite file is rewritten, which needs as much free disk space and
+// blocks writers meanwhile, and its log is emptied. In PostgreSQL the tables are vacuumed: their free space is
+// overwritten in time, and only disk encryption protects it until then. Scrub may be interrupted anywhere and run
+// again.
 func (db *DB) Scrub(ctx context.Context, tables ...string) error {
 	if db.Dialect == Postgres {
 		return db.vacuum(ctx, tables)

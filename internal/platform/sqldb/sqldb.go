@@ -44,13 +44,12 @@ const (
 type DB struct {
 	*sql.DB
 	Dialect Dialect
-	reading bool // tables stay as they are
+	reading bool // opened only for reading
 	beside  sync.Map
 }
 
-// Beside returns what a room keeps in memory beside the store: one for all who
-// hold this handle. It is made when it is first asked for, under a key of a type
-// of the room's own.
+// Beside returns the value that a room keeps in memory for this store: one for all users of the handle. It is made by
+// the first call. The key must be of a type of the room's own.
 func (db *DB) Beside(key any, make func() any) any {
 	if v, ok := db.beside.Load(key); ok {
 		return v
@@ -62,7 +61,7 @@ func (db *DB) Beside(key any, make func() any) any {
 // URL reads the URL of a SQL store from a config, with conf.Read.
 func URL(to *string) any { return conf.URL(to, schemes()...) }
 
-// MaybeURL is URL for a store that may be left out.
+// MaybeURL is URL for an optional store.
 func MaybeURL(to *string) any { return conf.MaybeURL(to, schemes()...) }
 
 func schemes() []string { return []string{"sqlite", "postgres", "postgresql"} }
@@ -73,14 +72,14 @@ func schemes() []string { return []string{"sqlite", "postgres", "postgresql"} }
 // that it never fails half way with "database is locked".
 func Open(ctx context.Context, rawURL string) (*DB, error) { return open(ctx, rawURL, nil) }
 
-// Connections to a file. One that is not used goes after a while, and not at once:
-// a new one reads the file's schema, and all statements, anew.
+// The connections to a SQLite file. An unused one is closed only after a while, because a new one must read the file's
+// schema and prepare all statements again.
 const (
 	mostConns = 8
 	idleMost  = 30 * time.Second
 )
 
-// open is Open, and notes the calls of a dialect's store: nil notes none.
+// open is Open with a meter for the calls of a dialect, nil for none.
 func open(ctx context.Context, rawURL string, of func(Dialect) *calls.Meter) (*DB, error) {
 	scheme, _, ok := strings.Cut(rawURL, "://")
 	if !ok {
@@ -123,15 +122,15 @@ func open(ctx context.Context, rawURL string, of func(Dialect) *calls.Meter) (*D
 	return &DB{DB: db, Dialect: dialect}, nil
 }
 
-// fileDSN is a file with what each connection to it is set to, and more.
+// fileDSN returns the DSN of a file with the settings of each connection, and more.
 func fileDSN(path string, more ...string) string {
 	q := url.Values{"_txlock": {"immediate"}, "_pragma": append(more, busyTimeout(), "journal_mode(WAL)",
 		"synchronous(FULL)", "foreign_keys(ON)")}
 	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + q.Encode()
 }
 
-// makeFile makes the file of a store that is not there yet, so that it can shrink. It
-// is once that this is said: each connection that says it waits for the writers.
+// makeFile creates the file of a new store, so that it can shrink later. That is set once, in the new file: a
+// connection that sets it waits for writers.
 func makeFile(ctx context.Context, path string) error {
 	if err := makePrivate(path); err != nil {
 		return err
@@ -146,8 +145,8 @@ func makeFile(ctx context.Context, path string) error {
 	return errors.Join(db.PingContext(ctx), db.Close())
 }
 
-// makePrivate makes the file of a store that is not there yet, and its folder,
-// for their owner alone. SQLite gives its -wal and -shm files the same mode.
+// makePrivate creates the file of a new store, and its folder, only for their owner. SQLite gives its -wal and -shm
+// files the same mode.
 func makePrivate(path string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
@@ -182,8 +181,8 @@ func Redact(rawURL string) string {
 	return u.Redacted()
 }
 
-// ForUpdate ends a query of rows that its transaction changes by what it has read
-// of them: nobody else changes them in between. SQLite has one writer at a time.
+// ForUpdate returns the end of a query whose rows the transaction will change depending on their values: it locks the
+// rows. It is empty for SQLite, which has one writer at a time.
 func (db *DB) ForUpdate() string {
 	if db.Dialect == Postgres {
 		return ` FOR UPDATE`

@@ -14,21 +14,19 @@ import (
 	"weir/internal/platform/calls"
 )
 
-// openSQLite prepares a pool of connections whose calls are noted; a nil meter
-// notes none.
+// openSQLite prepares a pool of connections whose calls are measured by the meter, if that is not nil.
 func openSQLite(dsn string, meter *calls.Meter) (*sql.DB, error) {
 	db, err := sql.Open("sqlite", dsn)
 	if err != nil || meter == nil {
 		return db, err
 	}
 	with := &fileConnector{dsn: dsn, driver: db.Driver(), meter: meter, writers: newWriters()}
-	return sql.OpenDB(with), db.Close() // which has connected to nothing
+	return sql.OpenDB(with), db.Close() // which has no connection
 }
 
-// fileConnector makes connections that note their calls, and write one after the
-// other. A begin waits for other writers, and is counted with the writes. A query's
-// time is until its rows are closed; that of a statement which was prepared for many
-// rows is one call.
+// fileConnector makes connections that measure their calls and write one after the other. A begin waits for other
+// writers, and is counted as a write. The time of a query ends when its rows are closed; a statement that is executed
+// for many rows counts as one call.
 type fileConnector struct {
 	dsn     string
 	driver  driver.Driver
@@ -44,13 +42,13 @@ func (c *fileConnector) Connect(context.Context) (driver.Conn, error) {
 		return nil, err
 	}
 	full, is := conn.(fileConn)
-	if !is { // a driver that lacks something is used as it is
+	if !is { // a connection without these methods is used as it is
 		return conn, nil
 	}
 	return &timedConn{fileConn: full, meter: c.meter, writers: c.writers}, nil
 }
 
-// fileConn is all that database/sql looks for in the driver's connections.
+// fileConn has all methods of the driver's connections that database/sql uses.
 type fileConn interface {
 	driver.Conn
 	driver.ConnBeginTx
@@ -67,7 +65,7 @@ type timedConn struct {
 	meter   *calls.Meter
 	texts   statements
 	writers writers
-	within  bool // a transaction that writes, which has its turn
+	within  bool // in a write transaction, which has its turn already
 }
 
 func (c *timedConn) Close() error { return errors.Join(c.texts.close(), c.fileConn.Close()) }
@@ -81,8 +79,8 @@ func note(meter *calls.Meter, kind string, began time.Time, err error) {
 
 const violated = 19 // SQLITE_CONSTRAINT, in the low byte of a code
 
-// fileAnswer tells whether an error is what a store that is well says: that there
-// is such a row; or nobody waits any more.
+// fileAnswer reports whether an error is a normal answer of a healthy store, which is that a row exists already, or
+// the caller has gone.
 func fileAnswer(err error) bool {
 	var said *sqlite.Error
 	return errors.Is(err, context.Canceled) || errors.Is(err, io.EOF) ||
@@ -106,7 +104,7 @@ func (c *timedConn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.
 	return &timedTx{tx, c, leave}, nil
 }
 
-// turn waits for that of a writer, unless nothing is written, or within a transaction.
+// turn waits for the turn of a writer, unless the statement only reads or is within a transaction.
 func (c *timedConn) turn(ctx context.Context, writes bool) (leave func(), err error) {
 	if !writes || c.within {
 		return func() {}, nil
@@ -198,15 +196,14 @@ func (t *timedTx) Rollback() error {
 	return t.Tx.Rollback()
 }
 
-// fileStmt is all that database/sql looks for in the driver's statements.
+// fileStmt has all methods of the driver's statements that database/sql uses.
 type fileStmt interface {
 	driver.Stmt
 	driver.StmtExecContext
 	driver.StmtQueryContext
 }
 
-// timedStmt adds up the time of a statement until it is closed. Like the driver's,
-// it is for one goroutine at a time.
+// timedStmt adds up the time of a statement until it is closed. It is not safe for concurrent use, like the driver's.
 type timedStmt struct {
 	fileStmt
 	meter *calls.Meter
@@ -247,7 +244,7 @@ func (s *timedStmt) Close() error {
 	return s.fileStmt.Close()
 }
 
-// timedRows says when rows were closed, and why they ended early.
+// timedRows reports when rows were closed, and the error that ended them early.
 type timedRows struct {
 	driver.Rows
 	ended func(error)

@@ -7,24 +7,23 @@ import (
 	"time"
 )
 
-// writers gives those of a process who write to one file their turn, in the order in
-// which they came. SQLite has one writer at a time, and lets whoever finds one there look
-// again after pauses that grow to a tenth of a second: beside somebody who writes often,
-// it finds the file taken again and again. Writers of other processes are waited for as
-// before.
+// writers lets the writers of a process to one SQLite file go one after the other, in the order in which they came.
+// SQLite has one writer at a time, and others retry after pauses of up to a tenth of a second: beside a frequent
+// writer, they find the file locked again and again. Writers of other processes are waited for in SQLite's way.
 type writers struct {
-	one  chan struct{}
-	most time.Duration // how long one waits: who waits for itself then hears that the file is locked
+	one chan struct{}
+	// how long a writer waits at most; then SQLite reports that the file is locked, as to one that waits for itself
+	most time.Duration
 }
 
 func newWriters() writers { return writers{make(chan struct{}, 1), busyMost} }
 
-// busyMost is how long a connection looks for the end of another's transaction.
+// busyMost is how long a connection retries while another one has the write lock.
 const busyMost = 10 * time.Second
 
 func busyTimeout() string { return fmt.Sprintf("busy_timeout(%d)", busyMost.Milliseconds()) }
 
-// enter waits for the turn of a writer, which ends when leave is first called.
+// enter waits for the writer's turn, which ends with the first call of leave.
 func (w writers) enter(ctx context.Context) (leave func(), err error) {
 	select {
 	case w.one <- struct{}{}:
