@@ -10,9 +10,9 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// books are what is known of the stores from one look to the next, so that a
-// glance takes as long as what is new, and not as long as the log is. Objects
-// that are gone - compacted, erased from, expired - begin them anew.
+// books keep what is known of the stores from one look to the next, so that the time of a glance depends on the number
+// of new records, not on the length of the log. If an object is gone - merged, erased from, expired - they are read
+// again from the beginning.
 type books struct {
 	evidence evidence
 	objects  int
@@ -20,18 +20,18 @@ type books struct {
 	closed   map[lake.Partition]closed
 }
 
-// closed is the beginning of a partition's reach in which every record has come to
-// its end.
+// closed is the first part of a partition's reach, in which every record has its final outcome.
 type closed struct {
 	first, end int64 // [first, end)
 	counts     Counts
 }
 
-// collect reads what the stores say of themselves. The dead-letter store's rows
-// stand for records of the dead-letter topic, their origins for those of others.
+// collect reads the coverage of the stores. Rows of the dead-letter store represent records of the dead-letter topic,
+// and their origins records of other topics.
 func (a *Reconciler) collect(ctx context.Context, since time.Time) (*books, error) {
 	b, anew := a.books, a.books == nil
-	a.books = nil // unless all of it is read: what was read of one store is new to the other's
+	// they are set again when everything is read: after an error, what was read of one store would be missing in them
+	a.books = nil
 	added := map[*shelf][]string{}
 	for _, s := range []*shelf{a.raw, a.dead} {
 		more, gone, err := s.gather(ctx, since)
@@ -63,7 +63,7 @@ func (a *Reconciler) collect(ctx context.Context, since time.Time) (*books, erro
 	return b, nil
 }
 
-// open opens what was closed of partitions of which more is said now.
+// open opens the closed parts of partitions about which there is new evidence.
 func (b *books) open(more evidence) {
 	opened := func(p lake.Partition, first int64) {
 		if first < b.closed[p].end {
@@ -84,8 +84,8 @@ func (b *books) open(more evidence) {
 	}
 }
 
-// rest is what is to be judged of a partition, and what was closed before it: of
-// a glance only, for what reads the log may find that a record is another event.
+// rest returns what remains to be judged of a partition, and the counts of its closed part. Only a glance uses that
+// part: a run that reads the log may find that one of its records is another event.
 func (b *books) rest(p lake.Partition, at reach, glance bool) (reach, Counts) {
 	c, ok := b.closed[p]
 	if !ok || !glance || c.first != at.first || c.end > at.end {
@@ -95,8 +95,8 @@ func (b *books) rest(p lake.Partition, at reach, glance bool) (reach, Counts) {
 	return at, c.counts
 }
 
-// close notes how far every record has come to its end, as it was judged behind
-// what was closed before.
+// close extends the closed part of a partition as far as every record has its final outcome, by the judgement on the
+// records after the part that was closed before.
 func (b *books) close(p lake.Partition, first int64, at reach, before Counts, f *finding) {
 	end := at.end
 	for _, open := range []lake.Offsets{f.differing, f.inFlight, f.unexplained} {

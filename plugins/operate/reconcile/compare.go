@@ -13,14 +13,13 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// identity is what two records of one event have in common.
+// identity is what all records of one event have in common.
 type identity struct {
 	fleet string
 	id    [16]byte
 }
 
-// sighting is an event as the log holds it, and the folder in which the raw store
-// keeps it.
+// sighting is an event in the log, with the folder in which the raw store keeps it.
 type sighting struct {
 	identity
 	folder string
@@ -37,7 +36,7 @@ func sight(record *kgo.Record, e *event.Event) (s sighting, ok bool) {
 	return s, true
 }
 
-// headerOf returns a record's header, the last of its name as the engine does.
+// headerOf returns the value of a record's header; if several have the name, the last one, as the engine does.
 func headerOf(record *kgo.Record, name string) (value string) {
 	for _, h := range record.Headers {
 		if h.Key == name {
@@ -47,15 +46,14 @@ func headerOf(record *kgo.Record, name string) (value string) {
 	return value
 }
 
-// pair is a record that is said to repeat another.
+// pair is a record that is said to be a duplicate, and the record that it duplicates.
 type pair struct {
 	record, canonical event.Coordinates
 }
 
-// compare reads records that are said to repeat others, and those, and notes
-// which are not the same event. Unless the reconciliation is deep it reads no
-// more than readMost records of the log for it, the oldest first. It tells
-// whether it has found any.
+// compare reads records that are said to be duplicates and the records that they duplicate, and notes those that are
+// not the same event. Unless the reconciliation is deep, it reads at most readMost records of the log for this, the
+// oldest first. found reports whether it has found any.
 func (r *round) compare(ctx context.Context, since time.Time) (found bool, err error) {
 	for {
 		pairs, cost := r.pairs()
@@ -80,11 +78,11 @@ func (r *round) compare(ctx context.Context, since time.Time) (found bool, err e
 	}
 }
 
-// pairsMost bounds the pairs that are compared at a time, and so the memory for it.
+// pairsMost bounds the pairs that are compared at a time, and so the memory.
 const pairsMost = 20_000
 
-// pairs returns duplicates that were not compared, and are still in the log, and
-// how many records of the log reading them takes.
+// pairs returns duplicates that were not compared yet and are still in the log, and how many records of the log must
+// be read for them.
 func (r *round) pairs() (found []pair, cost int64) {
 	for p, f := range r.found {
 		last := int64(-readApart)
@@ -96,7 +94,7 @@ func (r *round) pairs() (found []pair, cost int64) {
 			if len(found) == pairsMost {
 				return found, cost
 			}
-			more := 2 * min(d.Offset-last, readApart) // what it repeats lies as far apart
+			more := 2 * min(d.Offset-last, readApart) // the records that they duplicate are as far apart
 			if !r.a.conf.Deep && r.spent+cost+more > readMost {
 				return found, cost
 			}
@@ -108,14 +106,13 @@ func (r *round) pairs() (found []pair, cost int64) {
 	return found, cost
 }
 
-// replays returns records that were published again with the deliveries that they
-// stand for, as pairs does. What a redrive has patched may be another event than
-// its delivery was, and is not compared.
+// replays returns records that were published again, each with the delivery that it represents, as pairs does. Records
+// that a redrive has patched are left out, because they may be another event than their delivery.
 func (r *round) replays(ctx context.Context) (found []pair, cost int64, err error) {
 	wanted := map[lake.Partition]lake.Offsets{}
 	left := int64(pairsMost)
 	if !r.a.conf.Deep {
-		left = min(left, (readMost-r.spent)/3) // it is read twice, and what it stands for once
+		left = min(left, (readMost-r.spent)/3) // each is read twice, and its first delivery once
 	}
 	for p, f := range r.found {
 		at := r.now[p]
@@ -169,11 +166,11 @@ func (r *round) differing(ctx context.Context, since time.Time, pairs []pair) (d
 	if err != nil {
 		return nil, err
 	}
-	rows := map[event.Coordinates][]pair{} // to be looked for in the raw store: the log holds another event there, or none
+	rows := map[event.Coordinates][]pair{} // to look up in the raw store: the log has another event there, or none
 	for _, c := range pairs {
 		record, ok := read[c.record]
 		if !ok {
-			continue // gone meanwhile
+			continue // it was deleted meanwhile
 		}
 		if canonical, ok := read[c.canonical]; !ok || canonical.identity != record.identity {
 			rows[c.canonical] = append(rows[c.canonical], c)
@@ -183,8 +180,7 @@ func (r *round) differing(ctx context.Context, since time.Time, pairs []pair) (d
 	if err != nil || len(differ) == 0 {
 		return nil, err
 	}
-	// Rows of an older log may be older than what was read of the store, and what
-	// was read may have been compacted meanwhile.
+	// Rows of an older log may be older than the objects that were read, and these may have been merged meanwhile.
 	clear(rows)
 	for _, c := range differ {
 		r.a.raw.folders[read[c.record].folder] = true
@@ -196,8 +192,8 @@ func (r *round) differing(ctx context.Context, since time.Time, pairs []pair) (d
 	return r.without(ctx, rows, read)
 }
 
-// without returns the pairs whose event has no row at the canonical coordinates,
-// by these, though the log or the store holds another there.
+// without returns the pairs whose event has no row with the canonical coordinates, although the log or the store has
+// another event there.
 func (r *round) without(ctx context.Context, rows map[event.Coordinates][]pair,
 	read map[event.Coordinates]sighting) (differ []pair, err error) {
 	stored, err := r.a.storedAt(ctx, rows)
@@ -208,7 +204,7 @@ func (r *round) without(ctx context.Context, rows map[event.Coordinates][]pair,
 		_, inLog := read[at]
 		for _, c := range list {
 			ids, kept := stored[at]
-			if (inLog || kept) && !ids[read[c.record].identity] { // else nobody can say any more
+			if (inLog || kept) && !ids[read[c.record].identity] { // else it cannot be known any more
 				differ = append(differ, c)
 			}
 		}
@@ -216,7 +212,7 @@ func (r *round) without(ctx context.Context, rows map[event.Coordinates][]pair,
 	return differ, nil
 }
 
-// eventAt is which event a row of the raw store is, and of which record.
+// eventAt is the event of a row of the raw store, and the coordinates of its record.
 type eventAt struct {
 	ID        [16]byte `parquet:"event_id,uuid"`
 	Fleet     string   `parquet:"fleet"`
@@ -226,7 +222,7 @@ type eventAt struct {
 	Delivery  *string  `parquet:"delivery,optional"`
 }
 
-// storedAt returns the events that the raw store holds at some coordinates.
+// storedAt returns the events that the raw store has at some coordinates.
 func (a *Reconciler) storedAt(ctx context.Context,
 	wanted map[event.Coordinates][]pair) (map[event.Coordinates]map[identity]bool, error) {
 	out := map[event.Coordinates]map[identity]bool{}
@@ -259,14 +255,14 @@ func (a *Reconciler) storedAt(ctx context.Context,
 			}
 			return nil
 		})
-		if err != nil && !errors.Is(err, lake.ErrNotFound) { // compacted meanwhile
+		if err != nil && !errors.Is(err, lake.ErrNotFound) { // it was merged meanwhile
 			return nil, fmt.Errorf("reading the rows of %s: %w", key, err)
 		}
 	}
 	return out, nil
 }
 
-// compared counts the duplicates of the reach that were compared.
+// compared returns how many duplicates of the reach were compared.
 func (r *round) compared() (n int64) {
 	for p, set := range r.a.compared {
 		if at := r.reaches[p]; len(set) > 0 && (set[0].First < at.first || set[len(set)-1].Last >= at.end) {

@@ -10,19 +10,19 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// evidence is what the stores, and the log's own dead letters, say about the
-// records of the log.
+// evidence is what the stores, and the dead letters in the log, say about the records of the log.
 type evidence struct {
-	stored map[lake.Partition]lake.Offsets // rows that stand for the record
-	// its row or its dead letter was erased, or refused because of an erasure
-	erased     map[lake.Partition]lake.Offsets
-	dead       map[lake.Partition]lake.Offsets     // dead letters that came from it
-	duplicates map[lake.Partition][]lake.Duplicate // proofs that it repeats another, by offset
-	replayed   map[lake.Partition]lake.Offsets     // replays of records that are explained
-	// offsets that hold no event: markers of transactions, what was aborted or compacted
+	stored map[lake.Partition]lake.Offsets // the record has a row in the store of its topic
+	// its row or dead letter was erased, or was refused because of an erasure
+	erased map[lake.Partition]lake.Offsets
+	dead   map[lake.Partition]lake.Offsets // the record has a dead letter
+	// proofs that the record is a duplicate of another one, sorted by offset
+	duplicates map[lake.Partition][]lake.Duplicate
+	replayed   map[lake.Partition]lake.Offsets // replayed records whose first delivery is explained
+	// offsets without an event: markers of transactions, aborted and compacted records
 	markers   map[lake.Partition]lake.Offsets
-	differing map[lake.Partition]lake.Offsets // records said to repeat one that is another event
-	other     map[lake.Partition]lake.Offsets // replays that were not meant for the raw store
+	differing map[lake.Partition]lake.Offsets // records that are said to be duplicates, but of another event
+	other     map[lake.Partition]lake.Offsets // replayed records that are not for the raw store
 }
 
 func newEvidence() evidence {
@@ -33,7 +33,7 @@ func newEvidence() evidence {
 	}
 }
 
-// merge adds what one more source says. Spans may be in any order until tidy.
+// merge adds the coverage of one more source. Spans may be in any order until tidy.
 func (e *evidence) merge(c lake.Coverage) {
 	for p, spans := range c.Stored {
 		e.stored[p] = append(e.stored[p], spans...)
@@ -49,7 +49,7 @@ func (e *evidence) merge(c lake.Coverage) {
 	}
 }
 
-// tidy must come between merging and asking.
+// tidy sorts and joins the spans. It must be called after the last merge and before any query.
 func (e *evidence) tidy() {
 	for _, sets := range e.sets() {
 		for p, spans := range sets {
@@ -63,7 +63,7 @@ func (e *evidence) tidy() {
 
 func byOffset(a, b lake.Duplicate) int { return cmp.Compare(a.Offset, b.Offset) }
 
-// with returns both, which are tidy, and leaves them as they are.
+// with returns the union of two tidy evidences, and does not change them.
 func (e *evidence) with(more evidence) evidence {
 	out := newEvidence()
 	for i, sets := range e.sets() {
@@ -79,8 +79,8 @@ func (e *evidence) with(more evidence) evidence {
 	return out
 }
 
-// add is with for its owner: it takes no longer for a long log. What with has
-// returned before is not to be used any more.
+// add adds more evidence in place, so its time does not depend on the length of the log. Results of earlier calls of
+// with must not be used any more.
 func (e *evidence) add(more evidence) {
 	for i, sets := range e.sets() {
 		for p, set := range more.sets()[i] {
@@ -105,28 +105,27 @@ func (e *evidence) sets() [3]map[lake.Partition]lake.Offsets {
 	return [...]map[lake.Partition]lake.Offsets{e.stored, e.erased, e.dead}
 }
 
-// reach is what a run covers of one partition.
+// reach is the range of offsets of one partition that a run covers.
 type reach struct {
 	first, end int64 // [first, end)
-	start      int64 // of the log: what lies before is gone
+	start      int64 // the start of the log: earlier records have been deleted
 	committed  int64 // the next record that the responsible group will process
-	stable     int64 // what lies behind may belong to a transaction that is open
+	stable     int64 // later records may belong to an open transaction
 }
 
-// waiting is where the records begin that the group will still come to.
+// waiting returns the first offset that the group has yet to process.
 func (r reach) waiting() int64 { return max(r.start, r.committed) }
 
 func (r reach) offsets() lake.Offsets {
 	return lake.NewOffsets(lake.Span{First: r.first, Last: r.end - 1})
 }
 
-// finding says of each record of one partition what became of it. The sets do
-// not overlap, and together they are the partition's reach.
+// finding has the outcome of each record of one partition. The sets are disjoint, and their union is the reach.
 type finding struct {
 	stored, erased, duplicates, differing, dead, other, markers, inFlight, unexplained lake.Offsets
 }
 
-// verdict on a record that another one is said to repeat.
+// verdict is the judgement on a record of which another one is said to be a duplicate.
 type verdict int
 
 const (
@@ -135,10 +134,9 @@ const (
 	proven
 )
 
-// judge explains every record of the reach of one partition. A record that is
-// both stored and dead-lettered - a slow group processed what the spillway had
-// taken - counts as stored. reaches are those of all partitions, at is the part of
-// the partition's that is judged.
+// judge finds the outcome of every record in at, a part of the reach of partition p. reaches are those of all
+// partitions. A record that is both stored and dead-lettered counts as stored: a slow group processed it after the
+// spillway had dead-lettered it.
 func (e *evidence) judge(p lake.Partition, at reach, reaches map[lake.Partition]reach) finding {
 	left := at.offsets()
 	take := func(set lake.Offsets) lake.Offsets {
@@ -176,12 +174,10 @@ func (e *evidence) within(p lake.Partition, at reach) []lake.Duplicate {
 	return ds[from:to]
 }
 
-// chainMost bounds duplicates of duplicates: claims expire, so chains exist,
-// but short ones.
+// chainMost bounds chains of duplicates of duplicates. They exist because claims expire, but are short.
 const chainMost = 64
 
-// follow tells whether a canonical record is explained itself: a duplicate of
-// nothing is a loss.
+// follow returns the verdict on a canonical record: a duplicate of a record that is not explained is a loss.
 func (e *evidence) follow(c event.Coordinates, reaches map[lake.Partition]reach) verdict {
 	for range chainMost {
 		p := lake.PartitionOf(c)

@@ -12,13 +12,12 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// look asks the log, in this order, what the responsible groups have committed
-// and where the partitions start and end. What was committed was durable before
-// the stores are read; what was dead-lettered lies before the end.
+// look reads from the log, in this order, the committed offsets of the responsible groups and the starts and ends of
+// partitions. What was committed was durable before the stores are read, and dead letters of it are before the ends.
 func (a *Reconciler) look(ctx context.Context) (map[lake.Partition]reach, error) {
 	positions, committed := kafka.Positions{Admin: a.admin}, map[lake.Partition]int64{}
 	for _, group := range []string{a.conf.RawGroup, a.conf.DeadLetterGroup} {
-		offsets, err := positions.Committed(ctx, group) // none before it has begun: all is in flight
+		offsets, err := positions.Committed(ctx, group) // a group that has not begun has none: all records are in flight
 		if err != nil {
 			return nil, err
 		}
@@ -58,8 +57,8 @@ func (a *Reconciler) groupOf(topic string) string {
 	return a.conf.RawGroup
 }
 
-// inLake names partitions as the stores do. One without an offset, as an empty
-// one has none at a time, is left out.
+// inLake converts partitions to those of the stores. Partitions without an offset are left out, as an empty one may
+// be.
 func inLake(listed map[kafka.Partition]int64, err error) (map[lake.Partition]int64, error) {
 	out := map[lake.Partition]int64{}
 	for p, offset := range listed {
@@ -71,13 +70,12 @@ func inLake(listed map[kafka.Partition]int64, err error) (map[lake.Partition]int
 }
 
 const (
-	readIdle  = 5 * time.Second // without a record, the rest of a run holds none
-	readApart = 2000            // runs of offsets that are closer are read as one
+	readIdle  = 5 * time.Second // after so long without a record, the rest of the run has none
+	readApart = 2000            // ranges of offsets that are closer are read together
 )
 
-// read calls each with the events of the log at the offsets wanted: what was
-// committed and is no marker. Offsets that hold none, any more or at all, are
-// passed over.
+// read calls each with the records at the wanted offsets of the log that are committed and not markers. Offsets
+// without such a record are skipped.
 func (a *Reconciler) read(ctx context.Context, wanted map[lake.Partition]lake.Offsets,
 	each func(*kgo.Record) error) error {
 	return a.scan(ctx, wanted, kgo.ReadCommitted(), func(r *kgo.Record) error {
@@ -88,7 +86,7 @@ func (a *Reconciler) read(ctx context.Context, wanted map[lake.Partition]lake.Of
 	})
 }
 
-// scan is read at an isolation level, with the markers of transactions.
+// scan is read with an isolation level, and includes the markers of transactions.
 func (a *Reconciler) scan(ctx context.Context, wanted map[lake.Partition]lake.Offsets, level kgo.IsolationLevel,
 	each func(*kgo.Record) error) error {
 	for p, set := range wanted {
@@ -145,16 +143,15 @@ func (a *Reconciler) readRun(ctx context.Context, p lake.Partition, set lake.Off
 	}
 }
 
-// since is when the first records of the reach were written, less a margin for
-// clocks that differ and for claims that are older than their duplicates: what
-// stands for the reach in the stores was written after it.
+// since returns when the first records of the reach were written, less a margin for differing clocks and for claims
+// that are older than their duplicates: all rows for the reach were written after it.
 func (a *Reconciler) since(ctx context.Context, reaches map[lake.Partition]reach) (time.Time, error) {
 	oldest := time.Now()
 	for p, at := range reaches {
 		if at.first >= at.end {
 			continue
 		}
-		if at.first < at.start { // gone: nobody can say when it was written
+		if at.first < at.start { // deleted: its time is not known
 			return time.Time{}, nil
 		}
 		known, ok := a.began[p]
@@ -168,7 +165,7 @@ func (a *Reconciler) since(ctx context.Context, reaches map[lake.Partition]reach
 			if err != nil {
 				return oldest, err
 			}
-			if known.at.IsZero() { // no record there: the stores are read from their beginning
+			if known.at.IsZero() { // there is no record: read the stores from their beginning
 				return time.Time{}, nil
 			}
 			a.began[p] = known

@@ -10,12 +10,12 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// tailMost bounds the records in flight of a partition that are probed: where a
-// group waits for fewer, it may have come to the end, and wait for markers.
+// tailMost bounds the records in flight of a partition that are checked for markers: if a group has fewer left, it may
+// have reached the end, and only markers remain.
 const tailMost = 1000
 
-// findMarkers looks which offsets that no store explains, and which of the last
-// ones in flight, hold no event. It tells whether it has found any.
+// findMarkers finds which of the unexplained offsets, and of the last ones in flight, have no event. found reports
+// whether there are any.
 func (r *round) findMarkers(ctx context.Context) (found bool, err error) {
 	for p, f := range r.found {
 		set := f.unexplained.Minus(r.present[p])
@@ -24,7 +24,7 @@ func (r *round) findMarkers(ctx context.Context) (found bool, err error) {
 		}
 		now := r.now[p]
 		set = set.And(lake.NewOffsets(lake.Span{First: now.start, Last: now.stable - 1})).Minus(r.probed[p])
-		if set.Count() == 0 || set.Count() > readMost { // as many are no markers alone: they are examined piece by piece
+		if set.Count() == 0 || set.Count() > readMost { // so many are not only markers: examine reads them piece by piece
 			continue
 		}
 		empty, err := r.a.withoutEvents(ctx, p, set)
@@ -39,9 +39,9 @@ func (r *round) findMarkers(ctx context.Context) (found bool, err error) {
 	return found, nil
 }
 
-// withoutEvents returns which of some offsets before the first open transaction
-// hold no event, and for a known reason: a marker of a transaction, a record of
-// one that was aborted, or compaction. What the log has lost is not among them.
+// withoutEvents returns which of some offsets before the first open transaction have no event, for a known reason: a
+// marker of a transaction, a record of an aborted one, or compaction. Records that the log has lost are not among
+// them.
 func (a *Reconciler) withoutEvents(ctx context.Context, p lake.Partition, set lake.Offsets) (lake.Offsets, error) {
 	var events, markers, aborted lake.Offsets
 	err := a.scan(ctx, map[lake.Partition]lake.Offsets{p: set}, kgo.ReadCommitted(), func(r *kgo.Record) error {

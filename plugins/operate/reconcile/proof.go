@@ -20,24 +20,23 @@ type Verdict string
 
 // The verdicts.
 const (
-	proofExplained Verdict = "explained" // every record is
-	proofLoss      Verdict = "loss"      // some are not, or the stores contradict themselves
-	proofFailed    Verdict = "failed"    // the run could not be done: nothing was proven
+	proofExplained Verdict = "explained" // every record is explained
+	proofLoss      Verdict = "loss"      // some are not, or the stores contradict each other
+	proofFailed    Verdict = "failed"    // the run failed: nothing was proven
 )
 
-// Proof is a run as it is kept.
+// Proof is the stored result of a run.
 type Proof struct {
 	Verdict Verdict
 	At      time.Time
-	Report  *Report // nil when it failed
-	Detail  string  // why it failed
+	Report  *Report // nil if it failed
+	Detail  string  // the reason of the failure
 }
 
-// What is kept of runs: of the newest, all; of older ones what they came to, as
-// long as historyLength says.
+// The limits of stored runs: the newest are kept whole, older ones only with their outcome, for historyLength.
 const (
 	reportsKept = 300
-	pastMost    = 20_000 // a run every two minutes
+	pastMost    = 20_000 // one run in two minutes
 )
 
 func proofMigrations() []sqldb.Migration {
@@ -60,14 +59,14 @@ func proofMigrations() []sqldb.Migration {
 	}, {SQLite: logs, Postgres: logs}}
 }
 
-// Proofs are the runs of a log in the control store, and the wish for one more.
+// Proofs stores the runs of a log in the control store, and the request for another run.
 type Proofs struct {
 	db  *sqldb.DB
 	log string
-	row int // the row of reconcile_wish that is the log's
+	row int // the log's row in reconcile_wish
 }
 
-// OpenProofs prepares the tables, and returns what they have of a log.
+// OpenProofs creates or updates the tables, and returns the Proofs of a log.
 func OpenProofs(ctx context.Context, db *sqldb.DB, log string) (*Proofs, error) {
 	at := slices.IndexFunc(event.Logs(), func(l event.Log) bool { return l.Name == log })
 	if at < 0 {
@@ -79,7 +78,7 @@ func OpenProofs(ctx context.Context, db *sqldb.DB, log string) (*Proofs, error) 
 	return &Proofs{db, log, at + 1}, nil
 }
 
-// keep adds a run, and forgets what is old. It is durable when it returns nil.
+// keep stores a run, and deletes old ones. It is durable when it returns nil.
 func (p *Proofs) keep(ctx context.Context, proof Proof) error {
 	report := ""
 	var accepted, unexplained *int64
@@ -94,8 +93,8 @@ func (p *Proofs) keep(ctx context.Context, proof Proof) error {
 	if err != nil {
 		return fmt.Errorf("keeping a proof: %w", err)
 	}
-	defer func() { _ = tx.Rollback() }() // after a commit it does nothing
-	// A clock that jumps ahead is believed by a day, so that it forgets no history.
+	defer func() { _ = tx.Rollback() }() // no effect after Commit
+	// A clock that jumps ahead counts as at most one day ahead, so that it deletes no history.
 	oldest := proof.At.Add(-historyLength)
 	var newest sql.Null[int64]
 	err = tx.QueryRowContext(ctx, `SELECT MAX(at) FROM reconcile_proof WHERE log = $1`, p.log).Scan(&newest)
@@ -130,7 +129,7 @@ func (p *Proofs) keep(ctx context.Context, proof Proof) error {
 	return nil
 }
 
-// Last returns the newest run; nil when there was none.
+// Last returns the newest run, nil if there was none.
 func (p *Proofs) Last(ctx context.Context) (*Proof, error) {
 	list, err := sqldb.All(ctx, p.db, func(row sqldb.Row) (one Proof, err error) {
 		var at int64
@@ -150,8 +149,8 @@ func (p *Proofs) Last(ctx context.Context) (*Proof, error) {
 	return &list[0], nil
 }
 
-// latest returns when all was last explained, the zero time when it never was, and
-// the newest report; nil when there is none.
+// latest returns when all records were last explained, the zero time if never, and the newest report, nil if there is
+// none.
 func (p *Proofs) latest(ctx context.Context) (explained time.Time, last *Report, err error) {
 	var at sql.Null[int64]
 	if err := p.db.QueryRowContext(ctx, `SELECT MAX(at) FROM reconcile_proof WHERE verdict = $1 AND log = $2`,
@@ -175,11 +174,11 @@ func (p *Proofs) latest(ctx context.Context) (explained time.Time, last *Report,
 	return explained, last, nil
 }
 
-// wish is that somebody asked for a run, and that one began. Times are zero
-// when there was none.
+// wish has the times at which a run was last requested, and at which one last began. They are zero if that never
+// happened.
 type wish struct{ asked, begun time.Time }
 
-// open tells that the run that was asked for has not begun.
+// open reports whether the requested run has not begun.
 func (w wish) open() bool { return w.asked.After(w.begun) }
 
 func (p *Proofs) wish(ctx context.Context) (wish, error) {
@@ -198,9 +197,9 @@ func (p *Proofs) wish(ctx context.Context) (wish, error) {
 	return wish{at(asked), at(begun)}, nil
 }
 
-// ask wishes for a run; one that was wished for and has not begun is the same.
+// ask requests a run. While an earlier request is open, it changes nothing.
 func (p *Proofs) ask(ctx context.Context, now time.Time) (time.Time, error) {
-	// Later than the last beginning, whatever clock that was by.
+	// Later than the last beginning, even if another clock set that.
 	_, err := p.db.ExecContext(ctx, `UPDATE reconcile_wish
 		SET asked_at = CASE WHEN begun_at < $1 THEN $1 ELSE begun_at + 1 END WHERE id = $2 AND asked_at <= begun_at`,
 		now.UnixMicro(), p.row)
@@ -211,7 +210,7 @@ func (p *Proofs) ask(ctx context.Context, now time.Time) (time.Time, error) {
 	return w.asked, err
 }
 
-// begin notes that a run begins, which is the one that was asked for before.
+// begin stores that a run begins, which answers the open request.
 func (p *Proofs) begin(ctx context.Context, now time.Time) error {
 	_, err := p.db.ExecContext(ctx, `UPDATE reconcile_wish
 		SET begun_at = CASE WHEN asked_at > $1 THEN asked_at ELSE $1 END WHERE id = $2`, now.UnixMicro(), p.row)

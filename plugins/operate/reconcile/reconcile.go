@@ -1,6 +1,6 @@
-// Package reconcile proves weir's promise from the stores themselves: every record
-// of the log is stored, or proven a duplicate, or dead-lettered, or erased on
-// request, or still in flight. It reads what is durable and asks nothing of the stages that wrote it.
+// Package reconcile proves weir's promise from durable data alone: it reads the log and the stores, not the stages
+// that wrote them. Every record of the log must be stored, proven a duplicate, dead-lettered, erased on request, or
+// still in flight.
 package reconcile
 
 import (
@@ -26,16 +26,16 @@ type Config struct {
 	ClientID        string
 	Raw, DeadLetter *lake.Store
 	Events          string   // the name of the log of events; empty: telemetry
-	Topics          []string // that hold events
+	Topics          []string // the topics of events
 	DeadLetterTopic string
-	RawGroup        string    // responsible for Topics
-	DeadLetterGroup string    // responsible for DeadLetterTopic
-	Control         *sqldb.DB // what rules tell of events; nil: nothing is said of them
-	Sampling        Sampling  // of what they told
-	Deep            bool      // read the rows' coordinates, and believe them alone
+	RawGroup        string    // the group that processes Topics into the raw store
+	DeadLetterGroup string    // the group that processes DeadLetterTopic
+	Control         *sqldb.DB // the control store, with the state of rules; nil: rules are not reconciled
+	Sampling        Sampling  // which results of rules are computed again
+	Deep            bool      // read the coordinates of all rows, instead of trusting the objects' footers
 }
 
-// defaults fills in what a config leaves open.
+// defaults fills in the fields that a config leaves empty.
 func (c Config) defaults() Config {
 	set := func(s *string, to string) {
 		if *s == "" {
@@ -53,8 +53,8 @@ func (c Config) defaults() Config {
 	return c
 }
 
-// Reconciler reconciles one weir, as often as it is asked. What it has read of the
-// stores it keeps, as long as they hold it. It is not for concurrent use.
+// Reconciler reconciles one deployment, any number of times. It keeps what it has read of the stores as long as the
+// stores have it. It is not safe for concurrent use.
 type Reconciler struct {
 	conf      Config
 	client    *kgo.Client
@@ -62,20 +62,20 @@ type Reconciler struct {
 	raw, dead *shelf
 	erased    erasedRecords
 	later     *raw.LaterCheck
-	books     *books // nil: to be begun anew
+	books     *books // nil: they must be read again
 	began     map[lake.Partition]began
-	verified  map[lake.Partition]int64 // all before it has been reconciled
+	verified  map[lake.Partition]int64 // all records before this offset have been reconciled
 	learned   map[lake.Partition][]republished
 	replayed  map[lake.Partition]lake.Offsets // republished records whose first delivery is explained
 	other     map[lake.Partition]lake.Offsets // replays for other stages
 	markers   map[lake.Partition]lake.Offsets // offsets that hold no event
 	compared  map[lake.Partition]lake.Offsets // duplicates whose event was compared with the one it repeats
-	differing map[lake.Partition]lake.Offsets // and is another
+	differing map[lake.Partition]lake.Offsets // those of compared that are another event
 	logs      *kafka.Logs
-	identity  map[string]kafka.Log // of topics, as of the last run
+	identity  map[string]kafka.Log // of the log of each topic, in the last run
 }
 
-// New makes an reconciler. It talks to nobody yet.
+// New returns a Reconciler. It connects to nothing yet.
 func New(conf Config) (*Reconciler, error) {
 	a := &Reconciler{
 		conf: conf.defaults(), began: map[lake.Partition]began{},
@@ -98,14 +98,14 @@ func New(conf Config) (*Reconciler, error) {
 	return a, nil
 }
 
-// Close ends the connections to the log. The stores are the caller's.
+// Close closes the connections to the log. The stores belong to the caller.
 func (a *Reconciler) Close() {
 	a.client.Close()
 	a.logs.Close()
 }
 
-// recognise forgets what was learned of topics that were made anew since the last
-// run: the same offsets are other records now.
+// recognise forgets what is known of topics that were deleted and created again since the last run, because the same
+// offsets are other records now.
 func (a *Reconciler) recognise(ctx context.Context) (problems []string, err error) {
 	topics := a.topics()
 	now, err := a.logs.Of(ctx, time.Now(), topics...)
@@ -139,22 +139,21 @@ func (a *Reconciler) topics() []string {
 	return append([]string{a.conf.DeadLetterTopic}, a.conf.Topics...)
 }
 
-// Options of one run.
+// Options are the options of one run.
 type Options struct {
-	From, To time.Time     // of the records' times in the log, [From, To); zero is unbounded
-	Wait     time.Duration // how long to wait for what is in flight
-	Waiting  func(*Report) // called, when set, each time that there is something to wait for
-	// Glance leaves out what reads records of the log to find what earlier runs
-	// have not: duplicates that are none, and markers behind the last record. What
-	// those found stays found.
+	From, To time.Time     // the range [From, To) of the records' times in the log; zero: no bound
+	Wait     time.Duration // how long to wait for records in flight
+	Waiting  func(*Report) // if not nil, it is called each time before the run waits
+	// Glance omits the checks that read records of the log to find duplicates that are other events, and markers after
+	// the last record. What earlier runs have found of these remains.
 	Glance bool
 }
 
-// settleStep is how often a run looks whether what was in flight has landed.
+// settleStep is how often a run checks whether records in flight have been stored.
 const settleStep = 500 * time.Millisecond
 
-// Run reconciles what the log holds as of now, and what it has deleted since the
-// last run. It waits for what is in flight of that, not for what comes later.
+// Run reconciles the records that the log has now, and those that it has deleted since the last run. It waits for
+// those of them that are in flight, not for later ones.
 func (a *Reconciler) Run(ctx context.Context, opt Options) (*Report, error) {
 	report, err := a.run(ctx, opt)
 	if err == nil {
@@ -197,12 +196,12 @@ func (a *Reconciler) run(ctx context.Context, opt Options) (*Report, error) {
 			a.note(report, opt)
 			return report, nil
 		case time.Now().Before(deadline), tries == 1 && report.Total.Unexplained > 0:
-			// A second look at least: a listing can miss what was being compacted.
+			// Look at least twice: a listing can miss an object that is being merged.
 			if opt.Waiting != nil {
 				opt.Waiting(report)
 			}
 		case report.Total.Unexplained > 0 && !since.IsZero():
-			since = time.Time{} // before calling it a loss, read the stores from their beginning
+			since = time.Time{} // before reporting a loss, read the stores from their beginning
 			continue
 		default:
 			a.note(report, opt)
@@ -219,8 +218,8 @@ func (a *Reconciler) run(ctx context.Context, opt Options) (*Report, error) {
 	}
 }
 
-// reach decides which offsets to reconcile. Below where the log starts now, that is
-// what no earlier run has seen, and what the responsible group never came to.
+// reach decides which offsets to reconcile. Of offsets that the log has deleted, these are the ones that no earlier
+// run has reconciled and the ones that the responsible group had not processed.
 func (a *Reconciler) reach(ctx context.Context, opt Options) (reaches map[lake.Partition]reach,
 	starts map[lake.Partition]int64, problems []string, err error) {
 	if reaches, err = a.look(ctx); err != nil {
@@ -266,7 +265,7 @@ func (a *Reconciler) reach(ctx context.Context, opt Options) (reaches map[lake.P
 	return reaches, starts, problems, err
 }
 
-// note remembers how far everything is explained or in flight still.
+// note remembers up to which offset all records are explained or in flight.
 func (a *Reconciler) note(r *Report, opt Options) {
 	if !opt.From.IsZero() || !opt.To.IsZero() {
 		return
@@ -281,8 +280,7 @@ func (a *Reconciler) note(r *Report, opt Options) {
 	}
 }
 
-// forget drops what was learned of records that the log has deleted since, and
-// that were reconciled.
+// forget drops what is known of records that were reconciled and that the log has deleted since.
 func (a *Reconciler) forget(starts map[lake.Partition]int64) {
 	clear(a.raw.folders)
 	for p, start := range starts {

@@ -14,33 +14,32 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// round is one run: what it covers, and what it found when it last looked.
+// round is the state of one run: what it covers, and the findings of its last look.
 type round struct {
 	a        *Reconciler
-	reaches  map[lake.Partition]reach // ends stay as they were when it began
-	starts   map[lake.Partition]int64 // of the log
+	reaches  map[lake.Partition]reach // their ends are fixed when the run begins
+	starts   map[lake.Partition]int64 // the start of the log
 	evidence evidence
-	found    map[lake.Partition]finding // of a glance: behind what is closed
+	found    map[lake.Partition]finding // in a glance: only after the closed part
 	counts   map[lake.Partition]Counts
-	now      map[lake.Partition]reach        // when the stores had been read
-	looked   map[lake.Partition]lake.Offsets // unexplained offsets that were looked at in the log
-	present  map[lake.Partition]lake.Offsets // those of them that hold a record
-	probed   map[lake.Partition]lake.Offsets // offsets that were probed for markers
-	spent    int64                           // records that comparing duplicates took
+	now      map[lake.Partition]reach        // as of the time at which the stores were read
+	looked   map[lake.Partition]lake.Offsets // unexplained offsets whose records were read from the log
+	present  map[lake.Partition]lake.Offsets // those of looked that have a record
+	probed   map[lake.Partition]lake.Offsets // offsets that were checked for markers
+	spent    int64                           // how many records were read to compare duplicates
 	objects  int
 	glance   bool
-	whole    bool // no range of times was asked for
+	whole    bool // the run has no range of times
 	problems []string
-	letters  map[lake.Partition]lake.Offsets // dead letters that were read from the log
-	origins  map[lake.Partition]lake.Offsets // and where they came from
+	letters  map[lake.Partition]lake.Offsets // the offsets of dead letters that were read from the log
+	origins  map[lake.Partition]lake.Offsets // the records that these came from
 }
 
-// republished is a record of the log that stands for another: a replay or a
-// redrive.
+// republished is a record of the log that represents another one: of a replay or a redrive.
 type republished struct {
 	offset int64
 	of     event.Coordinates
-	folder string // where the raw store keeps the other, when it is old
+	folder string // the folder of the raw store that has the other record, if that is old
 }
 
 func newRound(a *Reconciler, reaches map[lake.Partition]reach, starts map[lake.Partition]int64) *round {
@@ -49,7 +48,7 @@ func newRound(a *Reconciler, reaches map[lake.Partition]reach, starts map[lake.P
 		origins: none()}
 }
 
-// advance asks again how far the groups have come.
+// advance reads the groups' committed offsets again.
 func (r *round) advance(ctx context.Context) error {
 	now, err := r.a.look(ctx)
 	if err != nil {
@@ -64,14 +63,13 @@ func (r *round) advance(ctx context.Context) error {
 	return nil
 }
 
-// readMost bounds the records that are examined before the stores are asked
-// about them.
+// readMost bounds the records that are examined before the stores are read again.
 const readMost = 100_000
 
 var errEnough = errors.New("enough records")
 
-// weigh reads the stores and judges every record. What no store explains it
-// looks at in the log: it may be a replay, which stands for another record.
+// weigh reads the stores and judges every record. A record that no store explains is read from the log: it may be of a
+// replay, and represent another record.
 func (r *round) weigh(ctx context.Context, since time.Time) error {
 	for {
 		if err := r.gather(ctx, since); err != nil {
@@ -107,7 +105,7 @@ func (r *round) weigh(ctx context.Context, since time.Time) error {
 	}
 }
 
-// examineAll looks at some records of one partition in the log.
+// examineAll reads some records of one partition from the log and examines them.
 func (r *round) examineAll(ctx context.Context, p lake.Partition, set lake.Offsets, most int) (n int, err error) {
 	there := set.And(lake.NewOffsets(lake.Span{First: r.now[p].start, Last: r.now[p].end - 1}))
 	err = r.a.read(ctx, map[lake.Partition]lake.Offsets{p: there}, func(record *kgo.Record) error {
@@ -129,7 +127,7 @@ func (r *round) examineAll(ctx context.Context, p lake.Partition, set lake.Offse
 	return n, err
 }
 
-// with adds an offset, usually the next.
+// with adds an offset to a set; mostly it is the next one.
 func with(set lake.Offsets, offset int64) lake.Offsets {
 	if n := len(set); n > 0 && set[n-1].Last+1 == offset {
 		set[n-1].Last = offset
@@ -140,7 +138,7 @@ func with(set lake.Offsets, offset int64) lake.Offsets {
 	return set.Union(lake.Offsets{{First: offset, Last: offset}})
 }
 
-// gather builds the evidence and judges by it.
+// gather collects the evidence and judges by it.
 func (r *round) gather(ctx context.Context, since time.Time) (err error) {
 	books, err := r.a.collect(ctx, since)
 	if err != nil {
@@ -168,7 +166,7 @@ func (r *round) gather(ctx context.Context, since time.Time) (err error) {
 	return nil
 }
 
-// judge judges what is not closed, and closes what it can.
+// judge judges the records that are not closed, and closes those that it can.
 func (r *round) judge(books *books) {
 	r.found, r.counts = map[lake.Partition]finding{}, map[lake.Partition]Counts{}
 	for p, at := range r.reaches {
@@ -182,8 +180,8 @@ func (r *round) judge(books *books) {
 	}
 }
 
-// settleLearned keeps of a replay whose first delivery is explained nothing but
-// its offset: replays can be as long as the log.
+// settleLearned reduces replayed records whose first delivery is explained to their offsets, because a replay can be
+// as long as the log.
 func (r *round) settleLearned() {
 	for p, list := range r.a.learned {
 		kept := list[:0]
@@ -198,8 +196,8 @@ func (r *round) settleLearned() {
 	}
 }
 
-// readLetters reads the dead letters that are on the log and not in the store
-// yet: what they came from is dead-lettered all the same.
+// readLetters reads the dead letters that are in the log and not in the store yet: the records that they came from
+// count as dead-lettered.
 func (r *round) readLetters(ctx context.Context) error {
 	var err error
 	if r.now, err = r.a.look(ctx); err != nil {
@@ -224,10 +222,10 @@ func (r *round) readLetters(ctx context.Context) error {
 				Log       string `json:"log"`
 			} `json:"origin"`
 		}
-		if json.Unmarshal(record.Value, &envelope) == nil && envelope.Origin != nil { // else it stands for no record
+		if json.Unmarshal(record.Value, &envelope) == nil && envelope.Origin != nil { // else it came from no record
 			o := envelope.Origin
 			if today := r.a.identity[o.Topic].String(); today != "" && o.Log != "" && o.Log != today {
-				return nil // what lies there today is another record
+				return nil // another record has these coordinates now
 			}
 			p := lake.Partition{Topic: o.Topic, Partition: o.Partition}
 			r.origins[p] = with(r.origins[p], o.Offset)
@@ -243,8 +241,7 @@ func (r *round) readLetters(ctx context.Context) error {
 	return nil
 }
 
-// examine tells whether a record stands for another one. A replay that is not
-// meant for the raw store it notes on the way.
+// examine reports whether a record represents another one. It notes a replayed record that is not for the raw store.
 func (r *round) examine(record *kgo.Record) (again republished, ok bool) {
 	if target := headerOf(record, event.HeaderTarget); target != "" && !event.HasFlag(target, event.TargetRaw) {
 		p := lake.Partition{Topic: record.Topic, Partition: record.Partition}
@@ -259,8 +256,8 @@ func (r *round) examine(record *kgo.Record) (again republished, ok bool) {
 	if log == "" && r.evidence.follow(first, r.reaches) != unproven {
 		return again, true
 	}
-	// Stored long ago: look where it must be. What was first delivered in another
-	// log stands for itself; the store may say that a row of that log is it.
+	// It was stored long ago: read the folder where it must be. A record that was first delivered in another log
+	// represents itself; the store may have a row of that log for it.
 	var e event.Event
 	if s, ok := sight(record, &e); ok {
 		again.folder = s.folder
@@ -269,7 +266,7 @@ func (r *round) examine(record *kgo.Record) (again republished, ok bool) {
 	return again, log == ""
 }
 
-// report writes down what the last look found.
+// report makes the report of the last look's findings.
 func (r *round) report(opt Options, problems []string) *Report {
 	out := &Report{At: time.Now().UTC(), Deep: r.a.conf.Deep, Objects: r.objects, Compared: r.compared(),
 		Partitions: []PartitionReport{}, Problems: slices.Concat([]string{}, problems, r.problems, r.beyond())}
@@ -290,7 +287,7 @@ func (r *round) report(opt Options, problems []string) *Report {
 	return out
 }
 
-// beyond names partitions of which a store holds what the log has not reached.
+// beyond names partitions of which a store has offsets that the log has not reached.
 func (r *round) beyond() (problems []string) {
 	for p, at := range r.now {
 		last := int64(-1)
@@ -308,7 +305,7 @@ func (r *round) beyond() (problems []string) {
 	return problems
 }
 
-// reasons sorts what is unexplained.
+// reasons groups the unexplained records by reason.
 func (r *round) reasons(p lake.Partition, f finding) []reason {
 	gone := lake.NewOffsets(lake.Span{First: 0, Last: r.starts[p] - 1})
 	var repeats []lake.Span

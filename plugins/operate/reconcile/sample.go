@@ -13,18 +13,16 @@ import (
 	"weir/plugins/store/raw"
 )
 
-// Sampling says how many results of rules are computed again from the raw store, and
-// which.
+// Sampling says how many results of rules are computed again from the raw store, and which ones.
 type Sampling struct {
 	Most   int
-	Seed   uint64             // 0: another one each time
-	Upcast *bloblang.Executor // what the rules stream maps events with
-	Mapped bool               // it is known, or there is none
-	Delay  time.Duration      // of the rules stream; 0 is its default
+	Seed   uint64             // 0: a random one in each run
+	Upcast *bloblang.Executor // the mapping of the rules stream
+	Mapped bool               // whether the mapping is known, or there is none
+	Delay  time.Duration      // the delay of the rules stream; 0 is its default
 }
 
-// addSample computes results of rules again. One that is not what its events come to
-// is a problem.
+// addSample computes results of rules again. A result that differs from what its events yield is a problem.
 func (r *Report) addSample(ctx context.Context, conf Config, erased *erasedRecords) error {
 	if conf.Control == nil || conf.Raw == nil || conf.Sampling.Most <= 0 {
 		return nil
@@ -56,26 +54,25 @@ func (r *Report) addSample(ctx context.Context, conf Config, erased *erasedRecor
 	return nil
 }
 
-// erasedRecords are those that the raw store's objects say were erased. They are read
-// when they are asked for: few samples need them. What was read is kept for later runs,
-// which are asked of much the same time: objects do not change, and what they say was
-// erased stays so when they are gone.
+// erasedRecords are the records that objects of the raw store name as erased. They are read only when they are needed,
+// because few samples need them, and kept for later runs, which mostly need the same period: objects do not change,
+// and what they name as erased stays erased after they are deleted.
 type erasedRecords struct {
 	store *lake.Store
-	since time.Time // objects written since then were read in this run; zero: none
+	since time.Time // in this run, objects written since then have been read; zero: none
 	read  map[string]time.Time
 	of    map[lake.Partition]lake.Offsets
 }
 
-// erasedMost bounds the objects that are kept in mind: some 100 bytes each.
+// erasedMost bounds the objects that are kept in memory, some 100 bytes each.
 const erasedMost = 100_000
 
-// aheadOfTime is how long before the time that an event counts at it may have been stored.
+// aheadOfTime is how long before its own time an event may have been stored.
 const aheadOfTime = time.Hour
 
-// among counts the erased records that the missing ones can be of. What objects call
-// erased has no fleet, and retention, too, leaves it in objects of which it takes a part:
-// where the fleet has no tombstone, it is none of the fleet's.
+// among returns how many erased records the missing events may be. Objects do not name the fleet of an erased record,
+// and retention marks records in the same way when it deletes part of an object. So if the fleet has no tombstone,
+// none of them counts.
 func (e *erasedRecords) among(ctx context.Context, m rule.Missing) (int64, error) {
 	since := m.Since.Add(-aheadOfTime)
 	if buried, err := e.store.Buried(ctx, m.Fleet, since); err != nil || !buried {
@@ -91,7 +88,7 @@ func (e *erasedRecords) among(ctx context.Context, m rule.Missing) (int64, error
 		Last: m.Last})).Count(), nil
 }
 
-// more reads what objects say that were written since a time and have not been read.
+// more reads the objects written since a time that have not been read.
 func (e *erasedRecords) more(ctx context.Context, since time.Time) error {
 	if e.read == nil || len(e.read) > erasedMost {
 		e.read, e.of = map[string]time.Time{}, map[lake.Partition]lake.Offsets{}

@@ -9,14 +9,13 @@ import (
 	"weir/plugins/store/lake"
 )
 
-// shelf is one store with what was read of its objects. Objects never change,
-// so each is read once; those that are gone are forgotten, and their evidence
-// with them.
+// shelf is one store with what was read of its objects. Objects never change, so each is read once. Objects that are
+// gone are forgotten, with their evidence.
 type shelf struct {
 	store   *lake.Store
-	deep    func(context.Context, *lake.Store, lake.Footer) (lake.Footer, []string, error) // nil: believe the footers
+	deep    func(context.Context, *lake.Store, lake.Footer) (lake.Footer, []string, error) // nil: trust the footers
 	read    map[string]object
-	folders map[string]bool // older days, asked for by name
+	folders map[string]bool // folders of older days that are needed
 }
 
 type object struct {
@@ -29,9 +28,8 @@ func newShelf(s *lake.Store) *shelf {
 	return &shelf{store: s, read: map[string]object{}, folders: map[string]bool{}}
 }
 
-// gather reads the objects written since a time, and those of the folders that
-// were asked for. It tells which it has not read before, and whether some that it
-// had read are gone.
+// gather reads the objects written since a time, and those of the needed folders. added are those that it has not read
+// before; gone reports whether objects that it had read are gone.
 func (s *shelf) gather(ctx context.Context, since time.Time) (added []string, gone bool, err error) {
 	objects, err := s.store.Objects(ctx, lake.Select{WrittenSince: since, Duplicates: true})
 	if err != nil {
@@ -59,7 +57,7 @@ func (s *shelf) gather(ctx context.Context, since time.Time) (added []string, go
 		}
 	}
 	err = s.store.Footers(ctx, unread, func(f lake.Footer) error {
-		_, known := s.read[f.Key] // read when another one was looked for
+		_, known := s.read[f.Key] // read already, when another object was looked for
 		kept, err := s.keep(ctx, f)
 		if kept && !known {
 			added = append(added, f.Key)
@@ -69,8 +67,8 @@ func (s *shelf) gather(ctx context.Context, since time.Time) (added []string, go
 	return added, gone, err
 }
 
-// keep checks an object's word before it is evidence: it may not claim more
-// records than it has rows. It is not kept when it is gone meanwhile.
+// keep checks the footer of an object before it becomes evidence: it may not name more records than the object has
+// rows. kept is false if the object is gone meanwhile.
 func (s *shelf) keep(ctx context.Context, f lake.Footer) (kept bool, err error) {
 	var problems []string
 	claims := int64(0)
@@ -86,7 +84,7 @@ func (s *shelf) keep(ctx context.Context, f lake.Footer) (kept bool, err error) 
 	if s.deep != nil && f.Rows > 0 {
 		checked, more, err := s.deep(ctx, s.store, f)
 		if errors.Is(err, lake.ErrNotFound) {
-			return false, nil // compacted meanwhile: what it held is in another object
+			return false, nil // merged meanwhile: its rows are in another object
 		} else if err != nil {
 			return false, err
 		}
