@@ -8,19 +8,18 @@ import (
 	"weir/internal/platform/kafka"
 )
 
-// Topics that a stream puts together by partition - rules that join two - are read
-// abreast: of partitions of the same number, none is handed out further than a while
-// ahead of what the others have yet to hand out, by when records were written to the
-// log. So in a backlog a stream has of one topic what it would have had live, and not
-// all of it before the other's. It is no promise: a partition that another member has
-// holds nobody back, nor does one that nothing came of for a while.
+// Streams whose rules join two topics by partition number read these topics abreast: among partitions of the same
+// number, none hands out records that were written to the log much later than those which another has yet to hand out.
+// So in a backlog a stream sees both topics about as it would have seen them live, instead of all of one before the
+// other. This is best effort: a partition that another member has, or that gives no records for a while, holds none
+// back.
 
-// still is for how long a partition that gives nothing, and has not given all that it
-// is known to hold, is waited for. It is some fetches.
+// still is how long the others wait for a partition that gives no records though it is known to have more: some
+// fetches.
 const still = 3 * fetchWait
 
-// writtenAt is when a record was written; no later than now, so that a clock that is
-// ahead holds nobody back. It is the zero time where nobody knows.
+// writtenAt returns when a record was written, but no later than now, so that a fast clock holds no partition back. It
+// is the zero time if that is not known.
 func writtenAt(r *kgo.Record, now time.Time) time.Time {
 	switch {
 	case r.Timestamp.UnixMilli() <= 0:
@@ -31,11 +30,11 @@ func writtenAt(r *kgo.Record, now time.Time) time.Time {
 	return r.Timestamp
 }
 
-// bound is up to when records may be handed out.
+// bound limits the records that may be handed out by the time at which they were written.
 type bound struct {
-	none  bool      // however late
-	until time.Time // no record that was written later
-	again time.Time // when to look again, if nothing comes; the zero time: not at all
+	none  bool      // no limit
+	until time.Time // the latest time of writing
+	again time.Time // when to compute the bound again if no record comes; zero: never
 }
 
 // passes tells whether a record may be handed out.
@@ -44,7 +43,7 @@ func (b bound) passes(r *kgo.Record, now time.Time) bool {
 	return b.none || at.IsZero() || !at.After(b.until)
 }
 
-// least is the bound that lets less pass.
+// least returns the stricter of two bounds.
 func (b bound) least(o bound) bound {
 	again := b.again
 	if !o.again.IsZero() && (again.IsZero() || o.again.Before(again)) {
@@ -57,7 +56,7 @@ func (b bound) least(o bound) bound {
 	return b
 }
 
-// holds is how far the others of its number may go because of a partition.
+// holds returns the bound that a partition sets for the others of its number.
 func (p *partition) holds(abreast time.Duration, now time.Time) bound {
 	free := bound{none: true}
 	switch {
@@ -79,8 +78,7 @@ func (p *partition) holds(abreast time.Duration, now time.Time) bound {
 	return free
 }
 
-// boundOf is how far a partition may be handed out, for the others of its number. The
-// caller holds mu.
+// boundOf returns the bound of a partition that the others of its number set. The caller holds mu.
 func (r *reader) boundOf(p *partition, now time.Time) bound {
 	b := bound{none: true}
 	if r.abreast <= 0 {

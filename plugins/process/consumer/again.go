@@ -11,21 +11,20 @@ import (
 	"weir/internal/event"
 )
 
-// The engine has a wrapper for inputs that hands on again what was refused
-// (AutoRetryNacksBatched). It copies each message before anybody has refused it, and
-// gives each a place in a group: eight objects a message of each stream. What is read of
-// the log is still there, so that messages are made again when they are asked for.
+// The engine's wrapper that hands out refused messages again (AutoRetryNacksBatched) copies each message before it is
+// known to be refused, and registers each in a group: eight objects for each message of each stream. Here the records
+// of a batch are still in memory, so messages are made from them again only when they are needed.
 
-// refused is what of a batch was refused, until it is handed out again.
+// refused are the records of a batch that were refused, until they are handed out again.
 type refused struct {
 	p       *partition
 	s       *span
 	records []*kgo.Record
 	times   int
-	at      time.Time // not before
+	at      time.Time // the earliest time to hand them out
 }
 
-// restOf is how long what was refused so many times waits.
+// restOf returns how long records wait that were refused so many times.
 func restOf(times int) time.Duration {
 	if times <= 2 {
 		return 0
@@ -33,7 +32,7 @@ func restOf(times int) time.Duration {
 	return min(time.Millisecond<<min(times-3, 10), time.Second)
 }
 
-// refuse notes what was refused of a batch.
+// refuse queues the records of a batch that were refused.
 func (r *reader) refuse(p *partition, s *span, records []*kgo.Record, times int, err error) {
 	one := refused{p, s, refusedOf(records, err), times, time.Now().Add(restOf(times))}
 	r.mu.Lock()
@@ -42,8 +41,8 @@ func (r *reader) refuse(p *partition, s *span, records []*kgo.Record, times int,
 	r.nudge()
 }
 
-// takeAgain takes what was refused first of what may come again, or says when
-// something may.
+// takeAgain takes the refused records that have waited longest among those that are due, or returns when some will be
+// due.
 func (r *reader) takeAgain(now time.Time) (one refused, is bool, due time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -59,7 +58,7 @@ func (r *reader) takeAgain(now time.Time) (one refused, is bool, due time.Time) 
 	return one, false, due
 }
 
-// earliest is the earlier of two times, of which a zero one is none.
+// earliest returns the earlier of two times. A zero time is ignored.
 func earliest(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b
@@ -67,9 +66,9 @@ func earliest(a, b time.Time) time.Time {
 	return a
 }
 
-// refusedOf are the records of a batch of which something was refused. Who refuses some
-// messages of a batch has it in another shape, perhaps: they are known by their
-// coordinates. Where one has none, or those of another batch, all come again.
+// refusedOf returns the records of the messages that were refused. An output may report them for a batch of another
+// shape, so messages are matched to records by their coordinates. If one has none, or those of another batch, all
+// records are returned.
 func refusedOf(records []*kgo.Record, err error) []*kgo.Record {
 	var of *service.BatchError
 	if !errors.As(err, &of) || of.IndexedErrors() == 0 {
@@ -77,7 +76,7 @@ func refusedOf(records []*kgo.Record, err error) []*kgo.Record {
 	}
 	places := make(map[int64]int, len(records)) // in records, by offset
 	for i, r := range records {
-		if _, twice := places[r.Offset]; twice { // a topic that was made anew: coordinates do not tell them apart
+		if _, twice := places[r.Offset]; twice { // the topic was deleted and created again: offsets are ambiguous
 			return records
 		}
 		places[r.Offset] = i
@@ -106,7 +105,7 @@ func refusedOf(records []*kgo.Record, err error) []*kgo.Record {
 	return again
 }
 
-// placeOf is which of the records a message was made of.
+// placeOf returns the index of the record that a message was made of.
 func placeOf(msg *service.Message, records []*kgo.Record, places map[int64]int) (i int, known bool) {
 	at, _, known := event.CoordinatesOf(msg)
 	if known {

@@ -13,12 +13,12 @@ import (
 	"weir/internal/platform/trace"
 )
 
-// pingTimeout bounds the first question to the brokers; refusedPause is how long
-// one who was refused waits before it asks again.
+// pingTimeout bounds the first request to the brokers. refusedPause is the pause before the next attempt when they
+// refused the connection.
 const pingTimeout, refusedPause = 20 * time.Second, 10 * time.Second
 
-// input is a log_input. It connects once: the client of a reader goes on by itself
-// when brokers go and come.
+// input is the input log_input. It connects once: the reader's client reconnects by itself when brokers fail and
+// return.
 type input struct {
 	config
 	cluster kafka.Cluster
@@ -54,7 +54,7 @@ func (in *input) Connect(ctx context.Context) error {
 	return nil
 }
 
-// ping asks by a client of its own: one of a group would join it meanwhile.
+// ping uses a client of its own, because one with a group would join the group.
 func (in *input) ping(ctx context.Context) error {
 	client, err := kgo.NewClient(append(in.cluster.Options(in.group), kgo.WithLogger(kafka.ClientLog{To: in.log}))...)
 	if err != nil {
@@ -73,7 +73,7 @@ func (in *input) ping(ctx context.Context) error {
 	return said
 }
 
-// ReadBatch returns records of one partition.
+// ReadBatch returns a batch of messages of one partition.
 func (in *input) ReadBatch(ctx context.Context) (service.MessageBatch, service.AckFunc, error) {
 	in.mu.Lock()
 	r := in.reader
@@ -84,7 +84,7 @@ func (in *input) ReadBatch(ctx context.Context) (service.MessageBatch, service.A
 	return r.next(ctx)
 }
 
-// Close leaves the group. What is acknowledged is committed when it returns.
+// Close leaves the group. What is acknowledged has been committed when it returns.
 func (in *input) Close(ctx context.Context) error {
 	in.mu.Lock()
 	r := in.reader

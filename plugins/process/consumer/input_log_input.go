@@ -1,8 +1,7 @@
-// Package consumer reads topics of the log as a member of a consumer group, for
-// every stream that processes what the log holds.
+// Package consumer reads topics of the log as a member of a consumer group, for every stream that processes the log.
 //
-// What a crash leaves: records that were acknowledged, and whose offsets were not
-// committed yet, a second's at most. They come again at the same coordinates.
+// A crash leaves acknowledged records whose offsets were not committed yet, those of the last second at most. They are
+// read again at the same coordinates.
 package consumer
 
 import (
@@ -124,17 +123,17 @@ type config struct {
 	group   string
 	topics  []string
 	wait    time.Duration // between fetches
-	answer  time.Duration // in which brokers answer a fetch of what they have
-	abreast time.Duration // how far partitions of the same number may be apart; 0: they may be
+	answer  time.Duration // how soon brokers answer a fetch when they have records
+	abreast time.Duration // how far partitions of the same number may be apart, by time of writing; 0: no limit
 	session time.Duration
 	note    string // of each commit
 	limits  limits
 }
 
-// Bounds that no field has.
+// Limits without a config field.
 const (
-	fetchLarge       = 256 << 10   // a fetch of as much costs little by the record
-	fetchWait        = time.Second // how often it is asked at least, and what a paused partition waits for others
+	fetchLarge       = 256 << 10   // bytes of a fetch from which its cost is small for each record
+	fetchWait        = time.Second // the longest time of a fetch, and how long a paused partition waits for others
 	answerWait       = 3 * time.Millisecond
 	orderedBatch     = 1_000_000
 	orderedAhead     = 8_000_000
@@ -202,11 +201,10 @@ func configFromParsed(parsed *service.ParsedConfig) (config, error) {
 	return c, nil
 }
 
-// options are those of the client but for where the log is, and what is called
-// when partitions come and go. How members share partitions is left to the
-// client's default: all members of a group have to agree on it, and those of
-// earlier versions have that one. A fetch names its partitions, which are few: the
-// embedded broker answers such a one from memory.
+// options returns the options of the client, except the address of the log and the callbacks for assignments. How
+// members share partitions stays the client's default: all members of a group must agree on it, and earlier versions
+// of weir use the default. Fetches name their few partitions (no fetch sessions): the embedded broker answers those
+// from memory.
 func (c config) options() []kgo.Opt {
 	return []kgo.Opt{
 		kgo.ConsumerGroup(c.group), kgo.ConsumeTopics(c.topics...), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),

@@ -13,8 +13,8 @@ import (
 	"weir/internal/platform/kafka"
 )
 
-// assigned begins partitions that come to this member. The client keeps to itself
-// that one was paused when it was here before.
+// assigned begins partitions that this member gets. The client keeps a pause from an earlier assignment, so it is
+// lifted.
 func (r *reader) assigned(_ context.Context, client *kgo.Client, come map[string][]int32) {
 	r.flow.Lock()
 	defer r.flow.Unlock()
@@ -32,9 +32,8 @@ func (r *reader) assigned(_ context.Context, client *kgo.Client, come map[string
 	}
 }
 
-// revoked gives partitions back: it waits for what is under way, for a while, and
-// commits what is acknowledged. What is acknowledged later is not committed: by
-// then the partition is another's, who reads it again.
+// revoked gives partitions back: it waits for batches in progress, up to revokeWait, and commits what is acknowledged.
+// What is acknowledged later is not committed, because another member has the partition by then and reads it again.
 func (r *reader) revoked(_ context.Context, _ *kgo.Client, leaving map[string][]int32) {
 	late := time.NewTimer(revokeWait)
 	defer late.Stop()
@@ -67,7 +66,7 @@ func (r *reader) revoked(_ context.Context, _ *kgo.Client, leaving map[string][]
 	r.lost(ctx, nil, leaving)
 }
 
-// lost forgets partitions that are others' already.
+// lost forgets partitions that other members have already.
 func (r *reader) lost(_ context.Context, _ *kgo.Client, gone map[string][]int32) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -75,7 +74,7 @@ func (r *reader) lost(_ context.Context, _ *kgo.Client, gone map[string][]int32)
 	r.nudge() // others may have waited for them
 }
 
-// of are the partitions of this member among some. The caller holds mu.
+// of returns the partitions among some that this member has. The caller holds mu.
 func (r *reader) of(some map[string][]int32) (found []*partition) {
 	for topic, numbers := range some {
 		for _, number := range numbers {
@@ -113,7 +112,7 @@ func (r *reader) commitAll() {
 	}
 }
 
-// tell says, once, that commits keep failing.
+// tell logs, once, that commits keep failing.
 func (r *reader) tell(err error) {
 	r.commits.Lock()
 	defer r.commits.Unlock()
@@ -123,15 +122,14 @@ func (r *reader) tell(err error) {
 		r.failures = 0
 	case err == nil:
 		r.failures = 0
-	case r.stop.Err() == nil: // the end commits once more
+	case r.stop.Err() == nil: // close commits once more
 		if r.failures++; r.failures == commitPatient {
 			r.log.Warnf("committing what group %s has settled: %v: trying again", r.group, r.cluster.Explain(err))
 		}
 	}
 }
 
-// commit commits what is settled. What fails is dirty still, and so a part of the
-// next commit.
+// commit commits what is settled. A partition whose commit fails stays dirty, so the next commit includes it.
 func (r *reader) commit(ctx context.Context) error {
 	r.commits.Lock()
 	defer r.commits.Unlock()

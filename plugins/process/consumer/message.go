@@ -7,7 +7,7 @@ import (
 	"weir/internal/event"
 )
 
-// told is what all messages of a partition share: values that are made once.
+// told has the metadata values that all messages of a partition share.
 type told struct {
 	topic, number any
 	texts         *texts
@@ -17,15 +17,14 @@ func tell(topic string, number int32, texts *texts) told {
 	return told{topic: topic, number: int(number), texts: texts}
 }
 
-// texts are the values of headers that were met lately: most are those of many
-// records, whose fleet, schema or request is the same. It is for one goroutine at
-// a time.
+// texts caches recent values of headers, because many records have the same fleet, schema or request. It is not safe
+// for concurrent use.
 type texts struct{ known map[string]any }
 
-// What texts remembers: how many values, and of which length.
+// The limits of texts: the number of values, and the length of each.
 const textsMost, textMost = 512, 64
 
-// value returns a header's value as metadata takes it.
+// value returns the value of a header as metadata.
 func (t *texts) value(raw []byte) any {
 	if raw == nil {
 		return nil
@@ -47,9 +46,9 @@ func (t *texts) value(raw []byte) any {
 	return v
 }
 
-// messages makes a batch of records, which carry its turn, if it has one. The engine
-// keeps up to eight values of a message in one piece, so there are few: what weir and its
-// mappings read. In a backlog of events with flags or a region the turn is the ninth.
+// messages makes a batch of records, with its turn if it has one. The engine allocates up to eight metadata values of
+// a message together, so only those are set that weir and its mappings read. In a backlog, for events with flags or a
+// region, the turn is the ninth.
 func (t *told) messages(records []*kgo.Record, turn *event.Turn) service.MessageBatch {
 	batch := make(service.MessageBatch, len(records))
 	for i, r := range records {

@@ -8,10 +8,10 @@ import (
 	"weir/internal/event"
 )
 
-// limits say how much is read ahead, and what a batch is. Zero is no limit.
+// limits bound how much is read ahead and how large a batch is. Zero is no limit.
 type limits struct {
-	ordered      bool // a batch of a partition is settled before its next one is cut,
-	atOnce       int  // or, while full ones wait, so many are under way, each with its turn
+	ordered      bool // a batch of a partition is cut only after the previous one is settled,
+	atOnce       int  // except that so many full ones may be in progress, each with its turn
 	batchRecords int
 	batchBytes   int
 	aheadRecords int
@@ -19,22 +19,21 @@ type limits struct {
 	wait         time.Duration // how long a batch that is not full waits for more, where order does not matter
 }
 
-// span is one batch that was handed out.
+// span is a batch that was handed out and is not settled.
 type span struct {
-	next    kgo.EpochOffset // where the group goes on once it is settled
+	next    kgo.EpochOffset // the offset to commit once it is settled
 	records int
 	bytes   int
 	settled bool
-	turn    *event.Turn // nil: no other is under way before it is settled
+	turn    *event.Turn // nil: no other batch is in progress until it is settled
 }
 
-// partition is what is known of one that is assigned to this member: records that
-// wait to be handed out, and batches that are under way. It is not safe for
-// concurrent use.
+// partition is the state of a partition that is assigned to this member: records that wait to be handed out, and
+// batches in progress. It is not safe for concurrent use.
 //
-// Offsets are settled in the order in which their batches were cut: a batch that
-// is acknowledged early counts once all before it are. That is the order of the
-// log, but for one that was made anew under our feet, whose offsets begin at 0.
+// Offsets are settled in the order in which the batches were cut: a batch that is acknowledged early counts only when
+// all batches before it are. That is the order of the log, except when the topic is deleted and created again while it
+// is read: its offsets then begin at 0.
 type partition struct {
 	topic  string
 	number int32
@@ -42,20 +41,20 @@ type partition struct {
 
 	queue  []*kgo.Record
 	queued int       // bytes in the queue
-	since  time.Time // the oldest of the queue came then, or later
+	since  time.Time // when the oldest record of the queue came, or later
 	spans  []*span   // the oldest first
 
-	records, bytes int         // read, and ahead of settled
+	records, bytes int         // read and not settled: records and bytes
 	inFlight       int         // batches
-	turn           *event.Turn // of the last one; nil: it knows of no other
+	turn           *event.Turn // of the last batch; nil: it has none
 	settled        kgo.EpochOffset
 	committed      kgo.EpochOffset
-	next, end      int64     // behind the last record that was read, and behind the last that was there
+	next, end      int64     // the offset after the last record that was read, and after the last one in the log
 	last           time.Time // when the last record that was handed out was written
 	moved          time.Time // when records came, or a batch was settled
 	paused         bool      // the client does not fetch it
 	leaving        bool      // hands out no more
-	gone           bool      // belongs to another; nothing of it is committed
+	gone           bool      // another member has it: nothing of it is committed
 }
 
 func newPartition(topic string, number int32, texts *texts) *partition {
@@ -70,7 +69,7 @@ func sizeOf(r *kgo.Record) int {
 	return n
 }
 
-// push takes records that were read.
+// push appends records that were read to the queue.
 func (p *partition) push(records []*kgo.Record, now time.Time) {
 	if p.leaving || len(records) == 0 {
 		return
@@ -89,8 +88,7 @@ func (p *partition) push(records []*kgo.Record, now time.Time) {
 	p.next, p.moved = records[len(records)-1].Offset+1, now
 }
 
-// due is when a batch can be cut: at the time that is returned or later, or never
-// as things are.
+// due returns the earliest time at which a batch can be cut. ever is false if none can be cut until something changes.
 func (p *partition) due(l limits) (at time.Time, ever bool) {
 	switch {
 	case p.leaving || len(p.queue) == 0 || l.ordered && p.inFlight > 0 && !p.another(l):
@@ -102,15 +100,13 @@ func (p *partition) due(l limits) (at time.Time, ever bool) {
 	return p.since.Add(l.wait), true
 }
 
-// another is whether one more batch may be under way, in order: there are not as many
-// as may be, those that are know of others, and it is a full one. What there is little
-// of is not cut small, but waits for the batch before.
+// another reports whether one more batch may be in progress when order matters: there are fewer than atOnce, those in
+// progress have a turn, and the next one would be full. Smaller ones are not cut, but wait for the batch before them.
 func (p *partition) another(l limits) bool {
 	return p.inFlight < l.atOnce && p.turn != nil && p.queued >= l.batchBytes
 }
 
-// cut takes a batch off the queue: one record at least, and no more than the
-// limits say, and the bound.
+// cut takes a batch off the queue: at least one record, and no more than the limits and the bound allow.
 func (p *partition) cut(l limits, b bound, now time.Time) ([]*kgo.Record, *span) {
 	n, bytes := 0, 0
 	for n < len(p.queue) && (l.batchRecords <= 0 || n < l.batchRecords) {
@@ -140,7 +136,7 @@ func (p *partition) cut(l limits, b bound, now time.Time) ([]*kgo.Record, *span)
 	return batch, s
 }
 
-// settle notes that a batch is acknowledged. A second time changes nothing.
+// settle marks a batch as acknowledged. A second call changes nothing.
 func (p *partition) settle(s *span) {
 	if s.settled {
 		return
@@ -160,22 +156,21 @@ func (p *partition) settle(s *span) {
 	}
 }
 
-// leave drops what was not handed out.
+// leave drops the records that were not handed out.
 func (p *partition) leave() {
 	p.leaving = true
 	p.queue, p.queued = nil, 0
 }
 
-// dirty is whether there is something to commit.
+// dirty reports whether there is something to commit.
 func (p *partition) dirty() bool { return !p.gone && p.settled != p.committed }
 
-// full is whether no more is to be read.
+// full reports whether no more is to be read ahead.
 func (p *partition) full(l limits) bool {
 	return l.aheadRecords > 0 && p.records >= l.aheadRecords || l.aheadBytes > 0 && p.bytes >= l.aheadBytes
 }
 
-// pausing is whether the client is to leave the partition alone: from when it is
-// full until half of that is settled.
+// pausing reports whether the client must not fetch the partition: from when it is full until half of that is settled.
 func (p *partition) pausing(l limits) bool {
 	if !p.paused {
 		return p.full(l)

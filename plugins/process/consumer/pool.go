@@ -6,17 +6,16 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// pool reuses the memory of records for later ones. A record is needed until its message
-// is settled, since a refused message is made of it again; the message shares only the
-// bytes of its value with it, which are not reused.
+// pool reuses the memory of records. Records are needed until their message is settled, because a refused message is
+// made from them again. Messages share only the bytes of values with records, and these bytes are not reused.
 type pool struct{ of sync.Pool }
 
-// leastRecords is how many records a piece of memory has room for at least. A batch of
-// one record holds a whole piece until it is settled, at 160 bytes a record, while
-// read_ahead counts records: more than a few would make that bound mean nothing.
+// leastRecords is the minimum capacity of a piece of memory, in records of 160 bytes. A batch of one record holds a
+// whole piece until it is settled, and read_ahead counts only records: with large pieces that limit would not bound
+// memory.
 const leastRecords = 8
 
-// GetRecords is the client's, who asks for the records of a batch.
+// GetRecords is called by the client for the records of a batch.
 func (p *pool) GetRecords(n int) []kgo.Record {
 	if s, _ := p.of.Get().(*[]kgo.Record); s != nil && cap(*s) >= n {
 		return *s
@@ -24,10 +23,10 @@ func (p *pool) GetRecords(n int) []kgo.Record {
 	return make([]kgo.Record, max(n, leastRecords))
 }
 
-// PutRecords is the client's, when the last record of a batch is recycled.
+// PutRecords is called by the client when the last record of a batch is recycled.
 func (p *pool) PutRecords(s []kgo.Record) { p.of.Put(&s) }
 
-// recycle gives the records of a settled batch back.
+// recycle returns the records of a settled batch to the pool.
 func recycle(records []*kgo.Record) {
 	for _, r := range records {
 		r.Recycle()

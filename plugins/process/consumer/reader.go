@@ -19,15 +19,14 @@ import (
 const (
 	commitEvery   = time.Second
 	commitTimeout = 10 * time.Second
-	commitPatient = 3               // commits that may fail before it is said: a rebalance lets one fail
-	revokeWait    = 3 * time.Second // for batches that are under way when their partition goes
+	commitPatient = 3               // commits that may fail before it is logged: a rebalance makes one fail
+	revokeWait    = 3 * time.Second // for batches in progress when their partition is revoked
 	leaveTimeout  = 5 * time.Second // for the last commit, and for telling the group that this member goes
 )
 
-// reader is a member of the group, from its connection to its end. Three
-// goroutines work for it: one polls, one commits, and one measures how far the
-// group is behind. The client's own calls assigned, revoked and lost, of which
-// none runs between a poll and allow.
+// reader is a member of the group, from its connection to its end. Three goroutines work for it: one polls, one
+// commits, and one measures how far the group is behind. The client calls assigned, revoked and lost, and calls none
+// of them between a poll and AllowRebalance.
 type reader struct {
 	config
 	cluster kafka.Cluster
@@ -45,8 +44,8 @@ type reader struct {
 	mu      sync.Mutex
 	mine    map[kafka.Partition]*partition
 	order   []*partition  // those of mine; the next to hand out a batch first
-	again   []refused     // what was refused, in that order
-	settles chan struct{} // closed and made anew when a batch is settled, while somebody waits
+	again   []refused     // refused batches, in the order in which they were refused
+	settles chan struct{} // closed and replaced when a batch is settled, while somebody waits
 
 	commits  sync.Mutex // held during a commit, around mu
 	failures int        // commits that failed one after the other; of commits
@@ -75,9 +74,8 @@ func (r *reader) start(lag func(int64, ...string)) {
 	r.tasks.Go(func() { m.run(r.stop) })
 }
 
-// poll reads what comes until the reader ends. The brokers answer a fetch when
-// there is anything at all, so that it asks seldom where nothing comes; where much
-// does, it lets some come together before it asks again.
+// poll reads records until the reader ends. The brokers answer a fetch as soon as they have one record. So after a
+// small fetch poll waits for more records before it fetches again, which saves requests.
 func (r *reader) poll() {
 	pause, rest := time.Duration(0), time.Duration(0)
 	var last time.Time
@@ -124,18 +122,18 @@ func (r *reader) poll() {
 	}
 }
 
-// newest is what came while the reader rested. What the client had by then is the answer
-// to a fetch from before that: it asks for the rest as it hands that out.
+// newest returns the records that came while the reader waited. Those that the client had before are the answer to a
+// fetch from before the wait: handing them out makes it fetch the rest.
 func (r *reader) newest() kgo.Fetches {
 	select {
 	case <-time.After(r.answer):
 	case <-r.stop.Done():
 	}
-	var there context.Context // none: what there is, and no wait
+	var there context.Context // nil: PollFetches returns what there is and does not wait
 	return r.client.PollFetches(there)
 }
 
-// isLarge is whether fetches have so much that it costs little by the record.
+// isLarge reports whether fetches have so many bytes that the cost of a request is small for each record.
 func isLarge(fetches kgo.Fetches) bool {
 	bytes := 0
 	fetches.EachRecord(func(record *kgo.Record) {
@@ -146,8 +144,8 @@ func isLarge(fetches kgo.Fetches) bool {
 	return bytes >= fetchLarge
 }
 
-// rest is how long what comes is let come together: not at all after a fetch that
-// was large, nor when the one before is as long ago as one may wait.
+// rest returns how long to wait before the next fetch: not at all after a large one, nor if the last one was at least
+// r.wait ago.
 func (r *reader) rest(last, now time.Time, large bool) time.Duration {
 	if large {
 		return 0
@@ -155,8 +153,7 @@ func (r *reader) rest(last, now time.Time, large bool) time.Duration {
 	return max(r.wait-now.Sub(last), 0)
 }
 
-// complain logs what fails, and says whether something does. The client goes on
-// trying.
+// complain logs the errors of fetches, and reports whether there are any. The client retries by itself.
 func (r *reader) complain(fetches kgo.Fetches) (failed bool) {
 	for _, e := range fetches.Errors() {
 		if errors.Is(e.Err, context.Canceled) || errors.Is(e.Err, kgo.ErrClientClosed) {
@@ -172,7 +169,7 @@ func (r *reader) complain(fetches kgo.Fetches) (failed bool) {
 	return failed
 }
 
-// nudge makes who waits for a batch look again.
+// nudge wakes the caller that waits for a batch.
 func (r *reader) nudge() {
 	select {
 	case r.wake <- struct{}{}:
@@ -232,8 +229,8 @@ func (r *reader) next(ctx context.Context) (service.MessageBatch, service.AckFun
 	}
 }
 
-// handOut makes a batch of records that were refused so many times. What of it is
-// refused comes again.
+// handOut makes a batch of records that were refused so many times before. The records of it that are refused are
+// handed out again.
 func (r *reader) handOut(p *partition, s *span, records []*kgo.Record, times int) (service.MessageBatch,
 	service.AckFunc) {
 	batch := p.told.messages(records, s.turn)
@@ -254,8 +251,8 @@ func (r *reader) handOut(p *partition, s *span, records []*kgo.Record, times int
 	}
 }
 
-// take cuts a batch of the next partition that has one. Without one it says when
-// there will be, the zero time when that depends on others.
+// take cuts a batch of the next partition that has one. If none has, due is when one will have, or the zero time if
+// only an event can change that.
 func (r *reader) take(now time.Time) (p *partition, records []*kgo.Record, s *span, due time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -301,8 +298,8 @@ func (r *reader) settle(p *partition, s *span) {
 	}
 }
 
-// close ends the member: what is acknowledged is committed, and the group told.
-// What is under way is not waited for.
+// close ends the member: it commits what is acknowledged, and leaves the group. It does not wait for batches in
+// progress.
 func (r *reader) close() {
 	r.end()
 	r.tasks.Wait()

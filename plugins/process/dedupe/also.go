@@ -11,8 +11,7 @@ import (
 	"weir/internal/platform/conf"
 )
 
-// alsoOf reads where events of topics are claimed. Those that none is named for are
-// claimed at the URL under "".
+// alsoOf reads the URLs of the stores in which events are claimed, by topic. Under "" is the URL for all other topics.
 func alsoOf(parsed *service.ParsedConfig, rawURL string) (urls map[string]string, err error) {
 	urls = map[string]string{"": rawURL}
 	also, err := parsed.FieldObjectList(dedupeFieldAlso)
@@ -34,7 +33,7 @@ func alsoOf(parsed *service.ParsedConfig, rawURL string) (urls map[string]string
 	return urls, nil
 }
 
-// share opens the stores, or none.
+// share opens all stores, or none if one fails.
 func (p *processor) share(stores *pool, res *service.Resources, urls map[string]string, ttl time.Duration) error {
 	p.also = map[string]*handle{}
 	for topic, url := range urls {
@@ -52,7 +51,7 @@ func (p *processor) share(stores *pool, res *service.Resources, urls map[string]
 	return nil
 }
 
-// letGo lets go of the stores.
+// letGo releases the stores.
 func (p *processor) letGo() (err error) {
 	for _, release := range p.release {
 		err = errors.Join(err, release())
@@ -60,7 +59,7 @@ func (p *processor) letGo() (err error) {
 	return err
 }
 
-// storeOf is where an event is claimed.
+// storeOf returns the store in which an event is claimed.
 func (p *processor) storeOf(d *delivery) *handle {
 	if h := p.also[d.at.Topic]; h != nil {
 		return h
@@ -68,14 +67,13 @@ func (p *processor) storeOf(d *delivery) *handle {
 	return p.handle
 }
 
-// place is events of a batch, and where they are claimed.
+// place is some events of a batch and the store in which they are claimed.
 type place struct {
 	handle *handle
 	found  []delivery
 }
 
-// byStore are the events of a batch by where they are claimed, which is nearly always
-// one place.
+// byStore groups the events of a batch by the store in which they are claimed, nearly always one.
 func (p *processor) byStore(found []delivery) (places []place) {
 	n := 0
 	for n < len(found) && p.storeOf(&found[n]) == p.storeOf(&found[0]) {
@@ -96,7 +94,7 @@ func (p *processor) byStore(found []delivery) (places []place) {
 	return places
 }
 
-// answering is 1 while no store is known to be down.
+// answering returns 1 while no store is known to be down, else 0.
 func (p *processor) answering() int64 {
 	if p.handle.circuit.Open() {
 		return 0

@@ -12,7 +12,7 @@ import (
 	"weir/internal/platform/kafka"
 )
 
-// delivery is an event of a batch, as far as dedupe needs to know it.
+// delivery has what dedupe needs of an event of a batch.
 type delivery struct {
 	msg   *service.Message
 	id    [16]byte
@@ -25,8 +25,8 @@ type delivery struct {
 var errNotFromLog = errors.New("claiming an event: the message has no kafka_topic, kafka_partition and " +
 	"kafka_offset; event_dedupe needs a Kafka input before it")
 
-// read returns the events of a batch. It marks what is no event, and leaves
-// alone what has failed before.
+// read returns the events of a batch. It marks messages that are not events as failed, and ignores those that failed
+// before.
 func (p *processor) read(batch service.MessageBatch) []delivery {
 	e := p.events.Get().(*event.Event)
 	defer func() {
@@ -66,18 +66,15 @@ func (p *processor) read(batch service.MessageBatch) []delivery {
 	return found
 }
 
-// passes tells whether a record that was published again passes without a claim,
-// to sinks that know the event by its id. Of a log that nobody knows, its old
-// coordinates may be those that hold the claim, or another record's; and where a
-// record of an older log is not for the raw store, it cannot stand for the event
-// there.
+// passes reports whether a record that was published again passes without a claim, to sinks that recognise the event
+// by its id. If its log is not known, its old coordinates may be those that hold the claim, or those of another
+// record. A record of an older log that is not for the raw store cannot represent the event there.
 func passes(msg *service.Message, log string) bool {
 	return log == event.UnknownLog || log != "" && !event.Targeted(msg, event.TargetRaw)
 }
 
-// newClaims lays the claims of a batch into one piece of memory. Each attempt
-// has its own, because a store that timed out may still be reading. Old are the
-// claims that they are to replace, if any.
+// newClaims makes the claims of a batch, in one piece of memory. Each attempt has its own, because a store that timed
+// out may still be reading the last one. old are the claims to replace, nil for none.
 func newClaims(found []delivery, old [][]byte) []claim {
 	size := 0
 	for i := range found {
@@ -99,11 +96,11 @@ func newClaims(found []delivery, old [][]byte) []claim {
 	return claims
 }
 
-// stallStep is how often a stalled batch looks whether it may ask again.
+// stallStep is how often a stalled batch checks whether it may ask again.
 const stallStep = 20 * time.Millisecond
 
-// ask returns the claims of events of the batch, answered, or nil when these must
-// pass without: the store is down, or weir is stopping.
+// ask returns the answered claims of events of the batch, or nil if these must pass without a claim: the store is
+// down, or weir is stopping.
 func (p *processor) ask(ctx context.Context, at place, old [][]byte) []claim {
 	circuit := &at.handle.circuit
 	for {
@@ -162,7 +159,7 @@ func (p *processor) onError() string {
 	return onErrorPass
 }
 
-// mark writes what the claims say onto the messages.
+// mark marks the messages by the outcome of their claims.
 func (p *processor) mark(found []delivery, claims []claim) {
 	var claimed, before, duplicate, unclaimed, searched int64
 	for i := range claims {
@@ -176,7 +173,7 @@ func (p *processor) mark(found []delivery, claims []claim) {
 			before++
 		default:
 			canonical, _, err := readCoordinates(c.held)
-			if err != nil { // another program wrote the key: as if there were no claim
+			if err != nil { // another program wrote the key: treat it as no claim
 				record, _, _ := event.CoordinatesOf(found[i].msg)
 				p.log.Errorf("claiming the event at %s%s: %v", record, event.OfRequest(found[i].msg), err)
 				found[i].msg.MetaSetMut(event.MetaUnclaimed, "1")
@@ -197,7 +194,7 @@ func (p *processor) mark(found []delivery, claims []claim) {
 	}
 }
 
-// pass flags events that the store could not be asked about.
+// pass flags events that pass without a claim.
 func (p *processor) pass(found []delivery) {
 	for i := range found {
 		found[i].msg.MetaSetMut(event.MetaUnclaimed, "1")

@@ -16,30 +16,28 @@ type claim struct {
 	old  []byte // a claim of another log, which ours replaces if it still stands; nil: none
 	held []byte // the delivery that has held the identity since before; nil: it is ours as of now
 
-	searched bool // what nobody remembered had to be looked for on disk
+	searched bool // no cache could answer: it was looked up on disk
 }
 
-// heldBy notes who has held the identity, without keeping the memory that says so.
+// heldBy sets held, without keeping the memory of its argument.
 func (c *claim) heldBy(delivery []byte) {
 	if c.held = c.mine; !bytes.Equal(delivery, c.mine) {
 		c.held = bytes.Clone(delivery)
 	}
 }
 
-// appendKey appends the identity of an event: its UUID, then its fleet. Two
-// fleets may use the same event_id and never meet.
+// appendKey appends the identity of an event: its UUID, then its fleet. So the same event_id in two fleets is two
+// identities.
 func appendKey(b []byte, fleet string, id [16]byte) []byte {
 	b = append(b, id[:]...)
 	return append(b, fleet...)
 }
 
-// logBytes is how long the identity of a log is in a claim, with the zero byte
-// that no topic has in its name.
+// logBytes is the length of a log's identity in a claim, including a zero byte, which no topic has in its name.
 const logBytes = 1 + 8
 
-// appendCoordinates appends the stored form of coordinates: partition and offset
-// as unsigned varints, then the topic, then which log that is, zero when nobody
-// asked. Claims that were stored before they named their log end with the topic.
+// appendCoordinates appends the stored form of coordinates: partition and offset as unsigned varints, the topic, and
+// the identity of the log, 0 if it is not known. Claims of versions that did not store the log end with the topic.
 func appendCoordinates(b []byte, c event.Coordinates, log kafka.Log) []byte {
 	b = binary.AppendUvarint(b, uint64(c.Partition))
 	b = binary.AppendUvarint(b, uint64(c.Offset))

@@ -19,11 +19,9 @@ import (
 
 // files is an open Pebble store of claims.
 //
-// Its keys begin with the time at which their bucket was begun, so that the
-// claims of one time lie together on disk and expire together: the whole
-// bucket is excised, which removes its files without rewriting others. A
-// claim's own time is in its value, so it counts for the TTL exactly, however
-// the TTL was set when it was made; its bytes stay for at most half a TTL more.
+// Its keys begin with the start time of their bucket, so the claims of one period are stored together and expire
+// together: the whole bucket is excised, which deletes its files without rewriting others. The value of a claim has
+// its own time, so the TTL counts exactly, even if it has changed since. Its bytes stay for at most half a TTL longer.
 type files struct {
 	db         *pebble.DB
 	ttl        time.Duration
@@ -38,8 +36,7 @@ type files struct {
 	value      []byte
 }
 
-// bucket is a stretch of time. Its filter is nil, which rules nothing out,
-// when it was begun by an earlier process.
+// bucket is a period of time. Its filter is nil, which excludes nothing, if an earlier process began it.
 type bucket struct {
 	start int64 // Unix milliseconds
 	keys  *filter
@@ -53,8 +50,8 @@ func openFiles(fs vfs.FS, path string, ttl time.Duration, log logger) (*files, e
 		MemTableSize:       uint64(16<<20) * uint64(heap.Times(4)), // so many times as many claims until files are merged
 		CacheSize:          48 << 20,
 		MaxOpenFiles:       256,
-		// Claims are rarely searched for, and whole buckets of them are deleted:
-		// merging their files sooner would cost more than all that it spares.
+		// Claims are rarely searched for, and whole buckets are deleted: compacting their files earlier would cost more
+		// than it saves.
 		L0CompactionThreshold: 64,
 		L0StopWritesThreshold: 512,
 	}
@@ -74,7 +71,7 @@ func openFiles(fs vfs.FS, path string, ttl time.Duration, log logger) (*files, e
 	return f, nil
 }
 
-// findBuckets reads the first key of each bucket.
+// findBuckets finds the buckets on disk, by the first key of each.
 func (f *files) findBuckets() error {
 	iter, err := f.db.NewIter(nil)
 	if err != nil {
@@ -89,13 +86,13 @@ func (f *files) findBuckets() error {
 	return iter.Close()
 }
 
-// width is how long claims go into one bucket, in milliseconds.
+// width is the period of a bucket, in milliseconds.
 func (f *files) width() int64 { return max(f.ttl.Milliseconds()/2, 1) }
 
 func bucketKey(start int64) []byte { return binary.BigEndian.AppendUint64(nil, uint64(start)) }
 
-// decide sets held in every claim of the group and applies those that are new.
-// They can be read at once; they are on disk after batch.SyncWait.
+// decide sets held in every claim of the group, and applies the new ones. They are readable when it returns, and
+// durable after batch.SyncWait.
 func (f *files) decide(now time.Time, group []*request) (*pebble.Batch, error) {
 	ms := now.UnixMilli()
 	f.begin(ms)
@@ -141,14 +138,12 @@ func (f *files) decide(now time.Time, group []*request) (*pebble.Batch, error) {
 	return batch, nil
 }
 
-// bucketsMost bounds the buckets that restarts, and more claims than a filter
-// takes, leave behind: beyond 25,000 new events a second for an hour, each
-// costs searches.
+// bucketsMost bounds the number of buckets. More of them begin after restarts, and when claims exceed a filter, which
+// is at 25,000 new events a second for an hour. Each bucket costs searches.
 const bucketsMost = 8
 
-// begin starts a bucket when the time of the newest is over or its filter is
-// full, or when it is an earlier process's, whose claims no filter covers. Times
-// must grow even if the clock does not.
+// begin starts a bucket when the period of the newest is over, its filter is full, or it is an earlier process's
+// without a filter. Start times must grow even if the clock does not.
 func (f *files) begin(ms int64) {
 	if n := len(f.buckets); n > 0 {
 		newest := f.buckets[0]
@@ -160,7 +155,7 @@ func (f *files) begin(ms int64) {
 	f.buckets = slices.Insert(f.buckets, 0, bucket{start: ms, keys: new(filter)})
 }
 
-// find notes in a claim who holds its identity, if somebody does.
+// find sets held in a claim whose identity is held.
 func (f *files) find(ms int64, c *claim, hash uint64) error {
 	if held := f.recent.find(hash, c.key, ms-f.ttl.Milliseconds()); held != nil {
 		c.heldBy(held)
@@ -188,8 +183,8 @@ func (f *files) find(ms int64, c *claim, hash uint64) error {
 	return nil
 }
 
-// expire forgets the buckets in which every claim has expired, and deletes
-// them in the background. A crash before that leaves them to the next start.
+// expire removes the buckets in which every claim has expired, and deletes them in the background. A crash before that
+// leaves them to the next start.
 func (f *files) expire(now time.Time) {
 	ms, ttl := now.UnixMilli(), f.ttl.Milliseconds()
 	keep := len(f.buckets)

@@ -1,9 +1,8 @@
 package dedupe
 
-// filter remembers which keys a bucket may hold, so that an identity that was
-// never seen - nearly all are new - costs no search on disk. It is a blocked
-// Bloom filter, one cache line a key, in parts that double in size. It never
-// forgets a key; a nil one, and one that is full, rule none out.
+// filter tells which keys a bucket may have, so that a new identity, as nearly all are, needs no search on disk. It is
+// a blocked Bloom filter, with one cache line for a key, in parts that double in size. It has no false negatives. A
+// nil filter, and a full one, exclude no key.
 type filter struct {
 	parts []filterPart
 }
@@ -47,13 +46,13 @@ func (f *filter) add(hash uint64) {
 	}
 }
 
-// full tells whether one more key makes it of no use.
+// full reports whether one more key would exceed its capacity, so that it excludes nothing any more.
 func (f *filter) full() bool {
 	n := len(f.parts)
 	return n > filterParts || n == filterParts && f.parts[n-1].room == 0
 }
 
-// has is false when the key was never added.
+// has returns false only if the key was never added.
 func (f *filter) has(hash uint64) bool {
 	if f == nil {
 		return true

@@ -6,16 +6,15 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// learned is the filter of a bucket that an earlier process wrote.
+// learned is the filter of a bucket that an earlier process wrote, made by learn.
 type learned struct {
 	start int64
 	keys  *filter
 }
 
-// learn reads the keys of the buckets that have no filter and are not written
-// to any more, so that after a restart - when there is a backlog to catch up
-// with - new identities soon cost no search on disk again. It ends when all are
-// read, or when stop is closed.
+// learn makes filters for the buckets that have none and are not written to any more, by reading their keys. So soon
+// after a restart, when there is a backlog, new identities need no search on disk. It ends when all are read, or when
+// stop is closed.
 func (f *files) learn(stop <-chan struct{}) <-chan learned {
 	var old []int64
 	for _, b := range f.buckets[1:] {
@@ -27,7 +26,7 @@ func (f *files) learn(stop <-chan struct{}) <-chan learned {
 	f.background.Go(func() {
 		for _, start := range old {
 			keys, err := f.readKeys(start, stop)
-			if err != nil { // without it the bucket is searched, as before
+			if err != nil { // without a filter the bucket is searched, as before
 				f.log.Errorf("reading the claims of an earlier run: %v", err)
 			} else if keys != nil {
 				out <- learned{start, keys}
@@ -37,7 +36,7 @@ func (f *files) learn(stop <-chan struct{}) <-chan learned {
 	return out
 }
 
-// readKeys returns nil when it was stopped.
+// readKeys returns the filter of a bucket, nil if it was stopped.
 func (f *files) readKeys(start int64, stop <-chan struct{}) (_ *filter, err error) {
 	iter, err := f.db.NewIter(&pebble.IterOptions{LowerBound: bucketKey(start), UpperBound: bucketKey(start + 1)})
 	if err != nil {
@@ -57,7 +56,7 @@ func (f *files) readKeys(start int64, stop <-chan struct{}) (_ *filter, err erro
 	return keys, iter.Close()
 }
 
-// know takes over a filter that was learned.
+// know sets the filter of a bucket that learn has made.
 func (f *files) know(l learned) {
 	for i := range f.buckets {
 		if b := &f.buckets[i]; b.start == l.start {

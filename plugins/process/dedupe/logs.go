@@ -14,14 +14,13 @@ import (
 	"weir/internal/platform/kafka"
 )
 
-// logs tells which log a topic is, as of a time or later; *kafka.Logs does.
+// logs returns the identities of the logs of topics, read since a time or later; *kafka.Logs does.
 type logs interface {
 	Of(ctx context.Context, since time.Time, topics ...string) ([]kafka.Log, error)
 	Close()
 }
 
-// logOf reads where the log is: nowhere, for claims that do not name it because
-// they end with the process.
+// logOf reads the address of the log; nil if all claims end with the process, because those do not name their log.
 func logOf(parsed *service.ParsedConfig, urls map[string]string) (*kafka.Cluster, error) {
 	cluster, err := kafka.FromParsed(parsed)
 	switch {
@@ -33,8 +32,8 @@ func logOf(parsed *service.ParsedConfig, urls map[string]string) (*kafka.Cluster
 	return &cluster, nil
 }
 
-// forgetful tells whether all claims end with the process. One store that lasts has
-// claims of others, who name the log.
+// forgetful reports whether all claims end with the process. If one store is durable, it may have claims of other
+// processes, which name their log.
 func forgetful(urls map[string]string) bool {
 	for _, url := range urls {
 		if !strings.HasPrefix(url, "memory:") {
@@ -45,16 +44,15 @@ func forgetful(urls map[string]string) bool {
 }
 
 const (
-	// logAge is how long an identity is taken as it was read. What a claim says of
-	// a topic that was made anew within it is no claim later; a verdict of duplicate
-	// rests on what was read after the records were.
+	// logAge is how long the identity of a log is used after it was read. If the topic is created again within that
+	// time, a claim may name the old log, and is then no claim later. A verdict of duplicate always rests on an identity
+	// that was read after the records were.
 	logAge = 5 * time.Second
-	// logPause is how long a batch waits before it asks again.
+	// logPause is how long a batch waits before it asks the brokers again.
 	logPause = time.Second
 )
 
-// settle claims the events of a batch. Nil means that they must pass without:
-// see ask.
+// settle claims events of a batch. It returns nil if they must pass without a claim: see ask.
 func (p *processor) settle(ctx context.Context, at place) []claim {
 	found := at.found
 	if p.logs == nil {
@@ -88,8 +86,8 @@ func (p *processor) settle(ctx context.Context, at place) []claim {
 	return nil
 }
 
-// name notes in each delivery which log its coordinates lie in, and waits until
-// that is known. It is false when weir is stopping.
+// name sets the identity of the log in each delivery, and waits until that is known. It returns false if weir is
+// stopping.
 func (p *processor) name(ctx context.Context, found []delivery, since time.Time) bool {
 	var topics []string
 	for i := range found {
@@ -114,8 +112,8 @@ func (p *processor) name(ctx context.Context, found []delivery, since time.Time)
 	return true
 }
 
-// identify waits until it is known which logs topics are. Those that records
-// were read from exist.
+// identify waits until the identities of the topics' logs are known. The topics must exist, as those do from which
+// records were read.
 func (p *processor) identify(ctx context.Context, since time.Time, topics []string,
 	exists func(string) bool) ([]kafka.Log, bool) {
 	for said := false; ; {
@@ -136,7 +134,7 @@ func (p *processor) identify(ctx context.Context, since time.Time, topics []stri
 		case <-ctx.Done():
 			return nil, false
 		case <-time.After(logPause):
-			since = maxTime(since, time.Now().Add(-logPause)) // what was read before says nothing new
+			since = maxTime(since, time.Now().Add(-logPause)) // an older answer would not be new
 		}
 	}
 }
@@ -148,8 +146,8 @@ func maxTime(a, b time.Time) time.Time {
 	return b
 }
 
-// foreign returns which claims are held by what is of another log, as of now. The
-// deliveries then name the logs that their topics are now.
+// foreign returns which claims are held for a record of another log, by the identities at present. It sets these
+// identities in the deliveries.
 func (p *processor) foreign(ctx context.Context, began time.Time, found []delivery, claims []claim) (which []int,
 	ok bool) {
 	var doubtful []int
@@ -175,7 +173,7 @@ func (p *processor) foreign(ctx context.Context, began time.Time, found []delive
 		case err != nil: // see mark
 		case log == 0 || log != known[slices.Index(topics, at.Topic)]:
 			which = append(which, i)
-		case at == found[i].at: // its own, under the name that the log has now
+		case at == found[i].at: // its own claim, under the present identity of the log
 			claims[i].held = claims[i].mine
 		}
 	}

@@ -1,11 +1,9 @@
-// Package dedupe decides, for every consumer group alike, which record of the
-// log stands for an event: the processor event_dedupe claims an event's
-// identity (fleet and event_id) for the coordinates of its delivery.
+// Package dedupe decides, with the same result for every consumer group, which record of the log represents an event:
+// the processor event_dedupe claims an event's identity (fleet and event_id) for the coordinates of its delivery.
 //
-// What a crash leaves: claims without a write. The record is redelivered with
-// the coordinates that hold the claim, and passes. A claim that expired before
-// a late redelivery is simply made again, by the same record; the raw store's
-// coverage and the rollups' ledger then recognise what they already hold.
+// A crash leaves claims whose record was not written. That record is read again at the coordinates that hold the
+// claim, and passes. If the claim has expired before a late redelivery, the same record makes it again; the raw
+// store's coverage and the rollups' ledger then recognise what they already have.
 package dedupe
 
 import (
@@ -110,9 +108,9 @@ pipeline:
 `)
 }
 
-// Register adds the room's components. Open stores are shared by all that the
-// environment makes, whatever manager they belong to: `weir test` makes a new
-// one for every case and closes none, and Pebble locks its folder.
+// Register registers the components of this package. Open stores are shared by all processors of the environment,
+// whichever manager they belong to: `weir test` makes a new manager for every case and closes none, and Pebble locks
+// its folder.
 func Register(env *service.Environment) error {
 	stores := &pool{open: map[string]*handle{}}
 	return env.RegisterBatchProcessor("event_dedupe", dedupeSpec(),
@@ -123,13 +121,13 @@ func Register(env *service.Environment) error {
 
 type processor struct {
 	handle  *handle
-	also    map[string]*handle // by topic: where its events are claimed, if not in handle
+	also    map[string]*handle // by topic: the store of its events, if it is not handle
 	release []func() error
 	timeout time.Duration
 	stall   bool
 	logs    logs // nil: claims name no log
 	line    *flow.Line
-	perItem time.Duration // how long an event may make way for requests
+	perItem time.Duration // how long processing may yield to requests, for each event
 	log     *service.Logger
 	trace   *trace.Provider
 	events  sync.Pool // *event.Event
@@ -209,7 +207,7 @@ func (p *processor) ProcessBatch(ctx context.Context, batch service.MessageBatch
 	return []service.MessageBatch{batch}, nil
 }
 
-// Close lets go of the store, which the last stream to do so closes.
+// Close releases the stores. The last stream that does so closes them.
 func (p *processor) Close(ctx context.Context) error {
 	done := make(chan error, 1)
 	go func() {

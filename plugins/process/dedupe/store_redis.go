@@ -12,25 +12,24 @@ import (
 	"weir/internal/platform/redisconn"
 )
 
-// redisStore claims with SET key value NX GET PX ttl, one pipeline a batch.
-// Claims are as durable as the server makes them; one that a failover or an
-// eviction loses lets its event be claimed again, which the ledgers absorb.
+// redisStore claims with SET key value NX GET PX ttl, in one pipeline for a batch. Claims are as durable as the server
+// makes them. If a failover or an eviction loses a claim, its event can be claimed again, which the ledgers of the
+// stores recognise.
 //
-// A pipeline may be sent twice: what the first attempt claimed, the second finds
-// held by the same delivery, whose claim it stays.
+// A pipeline may be sent twice: the second attempt finds the claims of the first held by the same delivery, and keeps
+// them.
 type redisStore struct {
 	conns *redisconn.Conns
 	ttl   int64 // milliseconds
 	old   atomic.Bool
 }
 
-// callClaim is the kind of call that both stores are timed by: a claim of Redis is a
-// pipeline of them, one of Pebble ends when the disk has it.
+// callClaim is the kind of call under which claims are measured in both stores: with Redis a pipeline, with Pebble
+// until the claims are on disk.
 const callClaim = "claim"
 
-// redisPrefix begins every key, so that the server can be shared. Claims that do
-// not name their log were kept under "weir:claim:", where a weir of that time can
-// still read them, and not these, which it would misread.
+// redisPrefix begins every key, so that the server can be shared. Claims of versions that did not store the log are
+// under "weir:claim:": such a version can still read those, and does not see the new ones, which it would misread.
 const redisPrefix = "weir:claims:"
 
 func newRedis(rawURL string, ttl, timeout time.Duration) (*redisStore, error) {
@@ -41,11 +40,11 @@ func newRedis(rawURL string, ttl, timeout time.Duration) (*redisStore, error) {
 	return &redisStore{conns: conns, ttl: ttl.Milliseconds()}, nil
 }
 
-// open has nothing to do: the client connects when it is asked.
+// open does nothing: the client connects with the first command.
 func (r *redisStore) open(context.Context) error { return nil }
 
 func (r *redisStore) claim(ctx context.Context, claims []claim) error {
-	if len(claims) > 0 && claims[0].old != nil { // those that replace come alone
+	if len(claims) > 0 && claims[0].old != nil { // claims that replace others are not mixed with new ones
 		return r.replace(ctx, claims)
 	}
 	if r.old.Load() {
@@ -67,7 +66,7 @@ func (r *redisStore) claimNew(ctx context.Context, claims []claim) error {
 	})
 }
 
-// ask sends one command a claim, whose reply is who holds it, or nil.
+// ask sends one command for each claim; the reply is the holder, or nil.
 func (r *redisStore) ask(ctx context.Context, claims []claim, send func(redis.Conn, claim) error) error {
 	replies, err := r.conns.Pipeline(ctx, len(claims), func(c redis.Conn) error {
 		for i := range claims {
@@ -88,7 +87,7 @@ func (r *redisStore) ask(ctx context.Context, claims []claim, send func(redis.Co
 	return nil
 }
 
-// heldBy reads a reply that is a value, or nil.
+// heldBy decodes a reply: a value, or nil.
 func heldBy(reply any) ([]byte, error) {
 	switch held := reply.(type) {
 	case nil:
@@ -99,8 +98,8 @@ func heldBy(reply any) ([]byte, error) {
 	return nil, fmt.Errorf("reading who holds a claim: Redis replied with a %T", reply)
 }
 
-// redisReplace sets a claim where there is none, or the one of another log that
-// was found there, and else returns what there is.
+// redisReplace sets a claim if there is none, or if the present one is the given claim of another log; else it returns
+// the present one.
 const redisReplace = `local held = redis.call('get', KEYS[1])
 if held and held ~= ARGV[1] then return held end
 redis.call('set', KEYS[1], ARGV[2], 'px', ARGV[3])
@@ -112,8 +111,8 @@ func (r *redisStore) replace(ctx context.Context, claims []claim) error {
 	})
 }
 
-// claimOld sets and then reads. Between the two a claim of another delivery
-// may expire: then the identity is free, and is asked for again.
+// claimOld sets and then reads, for Redis before 7. If a claim of another delivery expires between the two, the
+// identity is free, and is claimed again.
 func (r *redisStore) claimOld(ctx context.Context, claims []claim) error {
 	open := make([]int, len(claims))
 	for i := range open {

@@ -7,21 +7,21 @@ import (
 	"slices"
 )
 
-// taken are the claims that one group of requests makes: a table by hash, used
-// again by every group. Of two claims on one identity the first one counts.
+// taken is a hash table of the claims that one group of requests makes. It is reused by every group. Of two claims of
+// one identity the first wins.
 type taken struct {
 	claims []made
-	slots  []int32 // an open table of places in claims, plus one
+	slots  []int32 // open addressing: the index in claims plus one
 }
 
-// made is a claim that was not there before.
+// made is a new claim.
 type made struct {
 	hash  uint64
 	order uint64 // the beginning of the key
 	claim *claim
 }
 
-// begin makes room for what the group may take.
+// begin empties the table and makes room for the claims of the group.
 func (t *taken) begin(group []*request) {
 	n := 0
 	for _, r := range group {
@@ -40,7 +40,7 @@ func (t *taken) begin(group []*request) {
 	clear(t.slots)
 }
 
-// find returns the delivery that took the identity, nil when none did.
+// find returns the delivery that has claimed the identity within the group, nil for none.
 func (t *taken) find(hash uint64, key []byte) []byte {
 	for i := hash; ; i++ {
 		at := t.slots[i&uint64(len(t.slots)-1)]
@@ -63,8 +63,8 @@ func (t *taken) add(hash uint64, c *claim) {
 	}
 }
 
-// sorted returns the claims by their keys, which is how they are cheapest to
-// insert: each next to the one before. The table is of no use after it.
+// sorted returns the claims in the order of their keys, in which inserting them is cheapest. The table cannot be used
+// after it.
 func (t *taken) sorted() []made {
 	slices.SortFunc(t.claims, func(a, b made) int {
 		if c := cmp.Compare(a.order, b.order); c != 0 {

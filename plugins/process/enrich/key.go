@@ -9,16 +9,15 @@ import (
 	"weir/internal/platform/predicate"
 )
 
-// keys makes the keys of all look-ups of an event. Those that are one expression over
-// its fields, as nearly all are, are made of its bytes, read once for all of them: most
-// events have no key, and need not be decoded to see that.
+// keys evaluates the keys of all look-ups of an event. Keys that are one expression over the event's fields, as nearly
+// all are, are read from its bytes in one pass for all of them: most events have no key, and need not be decoded.
 type keys struct {
 	layout  predicate.Layout
 	parser  predicate.Parser
 	readers sync.Pool // *predicate.Reader
 }
 
-// compile reads a key's text. It returns nil for one that the engine is to make.
+// compile compiles the text of a key. It returns nil if the engine must evaluate it.
 func (k *keys) compile(text string) *predicate.Expr {
 	source, opens := strings.CutPrefix(text, "${!")
 	source, ends := strings.CutSuffix(source, "}")
@@ -35,7 +34,8 @@ func (k *keys) compile(text string) *predicate.Expr {
 	return expr
 }
 
-// read reads an event for its keys, nil when it is none. The reader is to be given back.
+// read reads an event for its compiled keys. It returns nil if there are none or the message is not a JSON object. The
+// caller must give the reader back.
 func (k *keys) read(msg *service.Message) *predicate.Reader {
 	if len(k.layout.Paths()) == 0 {
 		return nil
@@ -61,8 +61,8 @@ func (k *keys) giveBack(r *predicate.Reader) {
 	}
 }
 
-// keyOf is what a look-up asks for, "" for nothing. Of an event that the reader has it
-// is what the engine would make, too; what is no text the engine makes.
+// keyOf returns the key of a look-up, "" for none. It is what the engine would return: values that are not strings are
+// left to the engine.
 func (n *named) keyOf(msg *service.Message, r *predicate.Reader) string {
 	if n.expr != nil && r != nil {
 		if v, err := n.expr.Eval(r); err == nil {
@@ -81,7 +81,7 @@ func (n *named) keyOf(msg *service.Message, r *predicate.Reader) string {
 	return orNothing(key)
 }
 
-// orNothing is a key, unless it is what the engine makes of nothing.
+// orNothing returns a key, or "" if it is the text that the engine makes of a missing value.
 func orNothing(key string) string {
 	if key == "null" {
 		return ""

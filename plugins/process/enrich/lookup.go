@@ -10,35 +10,34 @@ import (
 	"weir/internal/platform/flow"
 )
 
-// answer is what a source says of a key. It is not changed afterwards.
+// answer is the answer of a source for a key. It is immutable.
 type answer struct {
 	raw    []byte // JSON
 	absent bool   // the source answered that it has nothing
-	built  string // of which build the source is that said so, where it has such
+	built  string // the build of the source, if it has one
 }
 
-// source is asked for a key. An error is of the asking - the source is away, slow,
-// or says what is of no use - and tells nothing of the key.
+// source queries a source for a key. An error means that the query failed - the source is down, slow, or answered
+// something invalid - and says nothing about the key.
 type source func(ctx context.Context, key string) (answer, error)
 
 // limits bound a look-up.
 type limits struct {
-	timeout     time.Duration // of one question
-	inFlight    int           // questions at a time
-	entries     int           // answers that are kept
+	timeout     time.Duration // of one query
+	inFlight    int           // concurrent queries
+	entries     int           // cached answers
 	keep        time.Duration // an answer
 	keepAbsent  time.Duration // that there is none
-	failures    int           // in a row, until nobody asks for a while
+	failures    int           // in a row, after which no queries are sent for a while
 	now         func() time.Time
-	failed      func(error)   // is told of every failure
-	opened      func(is bool) // is told when nobody asks any more, and when somebody does again
+	failed      func(error)   // is called for every failure
+	opened      func(is bool) // is called when queries stop, and when they begin again
 	background  context.Context
 	backgrounds *sync.WaitGroup
 }
 
-// lookup asks a source, but for what it knows: answers are kept for a while, a key
-// is asked for once at a time whoever wants it, and a source that fails is left
-// alone. A failure is not kept.
+// lookup queries a source with a cache: answers are kept for a while, a key is queried once at a time however many
+// callers want it, and a source that keeps failing gets no queries for a while. Failures are not cached.
 type lookup struct {
 	limits
 	ask     source
@@ -46,8 +45,8 @@ type lookup struct {
 	slots   chan struct{}
 
 	mu      sync.Mutex
-	known   map[string]*list.Element // of *entry
-	order   *list.List               // the one used last is the first
+	known   map[string]*list.Element // values are *entry
+	order   *list.List               // the most recently used one is first
 	flights map[string]*flight
 }
 
@@ -57,15 +56,14 @@ type entry struct {
 	until time.Time
 }
 
-// flight is a question that is under way. What came of it is set when done is
-// closed.
+// flight is a query in progress. Its outcome is set before done is closed.
 type flight struct {
 	done chan struct{}
 	is   answer
 	err  error
 }
 
-// Why a key has no answer, beside what its source says.
+// The reasons for which a key has no answer, apart from errors of the source.
 var (
 	errLate = errors.New("the deadline came first")
 	errOpen = errors.New("the source has failed again and again, and is left alone for a while")
@@ -76,7 +74,7 @@ func newLookup(ask source, l limits) *lookup {
 		known: map[string]*list.Element{}, order: list.New(), flights: map[string]*flight{}}
 }
 
-// cached returns the answer that is known of a key.
+// cached returns the cached answer for a key. The caller holds mu.
 func (l *lookup) cached(key string) (answer, bool) {
 	e := l.known[key]
 	if e == nil {
@@ -91,9 +89,8 @@ func (l *lookup) cached(key string) (answer, bool) {
 	return answer{}, false
 }
 
-// start returns the answer of a key where it is known, or else its flight: one
-// that is under way, or a new one as soon as one more may be, which it waits for
-// no longer than the context allows.
+// start returns the cached answer for a key, or else its flight: the one in progress, or a new one. For a new one it
+// waits until the source may have one more query, but no longer than the context.
 func (l *lookup) start(ctx context.Context, key string) (is answer, hit bool, f *flight, err error) {
 	if is, hit, f = l.join(key); hit || f != nil {
 		return is, hit, f, nil
@@ -109,7 +106,7 @@ func (l *lookup) start(ctx context.Context, key string) (is answer, hit bool, f 
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if f = l.flights[key]; f != nil { // somebody else was faster
+	if f = l.flights[key]; f != nil { // another caller was faster
 		<-l.slots
 		return is, false, f, nil
 	}
@@ -137,8 +134,7 @@ func (l *lookup) join(key string) (answer, bool, *flight) {
 	return is, hit, nil
 }
 
-// fly asks the source once. It goes on when who asked has gone: the next one has
-// the answer.
+// fly queries the source once. It does not stop when its callers have gone: its answer is cached for later ones.
 func (l *lookup) fly(key string, f *flight) {
 	ctx, cancel := context.WithTimeout(l.background, l.timeout)
 	f.is, f.err = l.ask(ctx, key)
@@ -166,7 +162,7 @@ func (l *lookup) fly(key string, f *flight) {
 	close(f.done)
 }
 
-// note keeps an answer; the caller holds the lock.
+// note caches an answer. The caller holds mu.
 func (l *lookup) note(key string, is answer) {
 	keep := l.keep
 	if is.absent {
@@ -183,7 +179,7 @@ func (l *lookup) note(key string, is answer) {
 	l.known[key] = l.order.PushFront(&entry{key, is, l.now().Add(keep)})
 }
 
-// wait returns what came of a flight, or errLate when the context ends first.
+// wait returns the outcome of a flight, or errLate when the context ends first.
 func (f *flight) wait(ctx context.Context) (answer, error) {
 	select {
 	case <-f.done:

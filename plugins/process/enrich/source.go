@@ -18,14 +18,14 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// ownError is of weir: its text holds nothing of a key or an answer.
+// ownError is an error of weir itself: its text has nothing of a key or an answer, so it may be logged.
 type ownError struct{ error }
 
-// statusCode is what the engine says of an answer over HTTP, before it quotes it.
+// statusCode matches the status in the engine's error for an HTTP answer, before the part that quotes the answer.
 var statusCode = regexp.MustCompile(`unexpected response code \((\d{3})\)`)
 
-// told is what the log says of a failure: of which kind it is. Sources put the key,
-// and what was answered, into their texts.
+// told returns the text of a failure for the log: only its kind, because errors of sources may contain keys and
+// answers.
 func told(err error) string {
 	var own ownError
 	var refused *pgconn.PgError
@@ -49,10 +49,10 @@ func told(err error) string {
 	return fmt.Sprintf("it fails with a %T", err)
 }
 
-// answerMost bounds an answer: it is kept, and goes into every event of its key.
+// answerMost bounds an answer, because it is cached and written into every event of its key.
 const answerMost = 64 << 10
 
-// said makes an answer of what a source says: nothing and null are none.
+// said makes an answer of a source's output: an empty output and null mean that there is none.
 func said(raw []byte) (answer, error) {
 	switch raw = bytes.TrimSpace(raw); {
 	case len(raw) == 0 || string(raw) == "null":
@@ -65,8 +65,7 @@ func said(raw []byte) (answer, error) {
 	return answer{raw: bytes.Clone(raw)}, nil
 }
 
-// ofProcessors asks by processors of the engine: what they make of the key is the
-// answer.
+// ofProcessors queries by processors of the engine: their output for the key is the answer.
 func ofProcessors(processors []*service.OwnedProcessor) source {
 	return func(ctx context.Context, key string) (answer, error) {
 		out, err := service.ExecuteProcessors(ctx, processors, service.MessageBatch{service.NewMessage([]byte(key))})
@@ -77,7 +76,7 @@ func ofProcessors(processors []*service.OwnedProcessor) source {
 		for _, batch := range out {
 			all = append(all, batch...)
 		}
-		if len(all) == 0 { // a filter took it
+		if len(all) == 0 { // a processor dropped it
 			return answer{absent: true}, nil
 		}
 		if err := all[0].GetError(); err != nil {
@@ -91,20 +90,20 @@ func ofProcessors(processors []*service.OwnedProcessor) source {
 	}
 }
 
-// place is what a database of addresses says.
+// place is the answer of a database of network addresses.
 type place struct {
 	Country string `json:"country"`
 	Region  string `json:"region"`
 }
 
-// ofAddresses tells the region of an address, by a database that is followed.
+// ofAddresses looks up the region of an address in a database file, which is reloaded when it changes.
 func ofAddresses(file *geo.File) source {
 	return func(_ context.Context, key string) (answer, error) {
 		at, err := netip.ParseAddr(strings.TrimSpace(key))
 		if err != nil {
 			return answer{absent: true}, nil //nolint:nilerr // what is no address is nowhere
 		}
-		built := file.Built() // before it is asked: of two at once, the older one is named
+		built := file.Built() // before the query: if the file is replaced meanwhile, the older build is named
 		region, err := file.Region(at)
 		if err != nil || region == "" {
 			return answer{absent: true}, err
@@ -115,8 +114,7 @@ func ofAddresses(file *geo.File) source {
 	}
 }
 
-// ofSQL asks a store: the first row of the query is the answer, its columns by
-// their names.
+// ofSQL queries a SQL store: the first row is the answer, with its columns by name.
 func ofSQL(query string, open func(context.Context) (*sqldb.DB, error)) source {
 	return func(ctx context.Context, key string) (answer, error) {
 		db, err := open(ctx)

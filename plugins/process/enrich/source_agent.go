@@ -8,18 +8,18 @@ import (
 	"github.com/mileusna/useragent"
 )
 
-// agentRules is the version of the rules by which clients are told, which decides
-// answers: it is a part of the look-up's version.
+// agentRules is the version of the rules that read user agents. Answers depend on it, so it is part of the look-up's
+// version.
 const agentRules = "mileusna 1.3.5"
 
-// agentMost bounds what is read of a user agent, and agentNameMost what an answer repeats
-// of it: clients write what they like.
+// agentMost bounds how much of a user agent is read, and agentNameMost how much of it an answer contains, because
+// clients can send any text.
 const (
 	agentMost     = 1 << 10
 	agentNameMost = 64
 )
 
-// client is what a user agent says of a browser or an app. What is not known is left out.
+// client is what a user agent says about a browser or an app. Unknown members are left out.
 type client struct {
 	Browser        string `json:"browser,omitempty"`
 	BrowserVersion string `json:"browser_version,omitempty"`
@@ -29,12 +29,13 @@ type client struct {
 	Kind           string `json:"kind,omitempty"` // bot, tablet, mobile or desktop
 }
 
-// ofAgents tells what device and program a user agent is of, without asking anybody.
+// ofAgents returns the device and program of a user agent, without a query.
 func ofAgents(_ context.Context, key string) (answer, error) {
 	read := useragent.Parse(key[:min(len(key), agentMost)])
 	is := client{Browser: read.Name, BrowserVersion: read.Version, OS: read.OS, OSVersion: read.OSVersion,
 		Model: read.Device}
-	if is.Browser == read.String { // nothing of it is known, and it is not to be repeated
+	// the reader knows nothing and returns the text itself, which must not become the answer
+	if is.Browser == read.String {
 		is.Browser = ""
 	}
 	for _, text := range []*string{&is.Browser, &is.BrowserVersion, &is.OS, &is.OSVersion, &is.Model} {

@@ -12,10 +12,10 @@ import (
 	"weir/internal/platform/redisconn"
 )
 
-// callGet is the kind of call that a question is.
+// callGet is the kind of call under which queries are measured.
 const callGet = "get"
 
-// ofRedis asks a Redis: the value of the key is the answer, or, of a hash, its fields.
+// ofRedis queries a Redis: the answer is the value of the key or, of a hash, its fields.
 func ofRedis(conns *redisconn.Conns, hash bool) source {
 	command := "GET"
 	if hash {
@@ -40,7 +40,7 @@ func ofRedis(conns *redisconn.Conns, hash bool) source {
 	}
 }
 
-// fields makes an answer of a hash; one without fields is not there.
+// fields makes an answer of a hash; a hash without fields does not exist.
 func fields(reply any) (answer, error) {
 	all, err := redis.StringMap(reply, nil)
 	if err != nil || len(all) == 0 {
@@ -53,8 +53,7 @@ func fields(reply any) (answer, error) {
 	return said(raw)
 }
 
-// refusedByRedis leaves of an error that the server replied the kind alone: the rest
-// is for people who may see keys.
+// refusedByRedis reduces an error reply of the server to its kind, because the rest may contain the key.
 func refusedByRedis(err error) error {
 	var refused redis.Error
 	if !errors.As(err, &refused) {

@@ -14,13 +14,12 @@ import (
 	"weir/internal/event"
 )
 
-// buildFormat is how a build of a database is written in a version.
+// buildFormat is the time format of a database's build in a version.
 const buildFormat = "20060102T150405Z"
 
-// version is a hash of what decides a look-up's answers and what becomes of them: its
-// key, its source and its mapping. It is as short as tells one config from the next. Of
-// a URL it has neither the user nor the options, of processors no secret and no limit of
-// time: a password that is changed changes no answer, and nothing is to be told of it.
+// version returns a hash of all that decides a look-up's answers and what is written into events: its key, source and
+// mapping. It is just long enough to distinguish configs. It does not cover the user and the options of URLs, nor
+// secrets and timeouts of processors: changing a password changes no answer, and the hash must reveal nothing of it.
 func (n *named) version(mapping string, children []*service.ParsedConfig) (string, error) {
 	processors := make([]any, len(children))
 	for i, child := range children {
@@ -51,16 +50,15 @@ func (n *named) version(mapping string, children []*service.ParsedConfig) (strin
 }
 
 var (
-	// undeciding are the fields of processors that decide how they get in, and how long
-	// they try.
+	// undeciding are the fields of processors for authentication and for timeouts and retries.
 	undeciding = []string{"basic_auth", "oauth", "oauth2", "jwt", "tls", "sasl", "credentials", "timeout", "retries",
 		"max_retries", "retry_period", "max_retry_backoff", "backoff", "rate_limit"}
-	// secret is within the names of fields and headers that are secrets.
+	// secret has parts of the names of fields and headers that hold secrets.
 	secret = []string{"password", "passwd", "secret", "token", "authorization", "api_key", "apikey", "access_key",
 		"cookie"}
 )
 
-// deciding is the part of a processor's config that decides what it answers.
+// deciding returns the part of a processor's config that decides its answers.
 func deciding(config any) any {
 	switch config := config.(type) {
 	case map[string]any:
@@ -91,24 +89,25 @@ func deciding(config any) any {
 	return config
 }
 
-// without tells whether a field decides nothing.
+// without reports whether a field has no effect on answers.
 func without(key string, v any) bool {
 	key = strings.ReplaceAll(strings.ToLower(key), "-", "_")
 	if slices.Contains(undeciding, key) {
 		return true
 	}
 	switch v := v.(type) {
-	case map[string]any, map[any]any, []any: // a name that people chose, such as that of a branch
+	case map[string]any, map[any]any, []any: // the key is a name that a person chose, such as that of a branch
 		return false
 	case string:
-		if u, err := url.Parse(v); key == "dsn" && (err != nil || u.Host == "") { // a password is somewhere in it
+		// it may contain a password at an unknown place
+		if u, err := url.Parse(v); key == "dsn" && (err != nil || u.Host == "") {
 			return true
 		}
 	}
 	return slices.ContainsFunc(secret, func(part string) bool { return strings.Contains(key, part) })
 }
 
-// placeOf is where a URL leads, without who goes there.
+// placeOf returns a URL without its user and options.
 func placeOf(rawURL string) string {
 	u, err := url.Parse(rawURL)
 	if err != nil {
@@ -117,14 +116,14 @@ func placeOf(rawURL string) string {
 	return u.Scheme + "://" + u.Host + u.Path
 }
 
-// note names the look-up and its version beside the event that it wrote into.
+// note adds the look-up and its version to the metadata of the event that it wrote into.
 func (w *wanted) note() {
 	tag := w.of.tag
 	if w.is.built != "" {
 		tag += "." + w.is.built
 	}
 	if before := event.Meta(w.msg, event.HeaderEnriched); before != "" {
-		tag = before + "," + tag // a name and a version need no escape
+		tag = before + "," + tag // neither names nor versions contain commas
 	}
 	w.msg.MetaSetMut(event.HeaderEnriched, tag)
 }
