@@ -9,14 +9,13 @@ import (
 	"weir/internal/platform/text"
 )
 
-// Client makes and watches erasures over the api, which may be away for five
-// minutes while one is watched.
+// Client creates and watches erasures over the API, which may be down for up to five minutes while one is watched.
 func Client(api httpx.API) httpx.Jobs[Spec, Erasure] {
 	return httpx.Jobs[Spec, Erasure]{API: api, Path: "/v1/erasures", Noun: "erasure", Away: 5 * time.Minute,
 		Ended: func(e *Erasure) bool { return e.State.Ended() }}
 }
 
-// Line is the erasure in a line of at most 120 characters, for a terminal.
+// Line describes the erasure in at most 120 characters, for a terminal.
 func (e *Erasure) Line() string {
 	var b strings.Builder
 	if p := e.Progress; p.Steps > 0 {

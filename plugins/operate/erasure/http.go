@@ -71,7 +71,7 @@ func (h *rest) read(w http.ResponseWriter, r *http.Request) (spec Spec, err erro
 		return spec, invalid{err}
 	}
 	if spec.Fleet == "" {
-		spec.Fleet = apikey.FleetFrom(r.Context()) // named as a parameter
+		spec.Fleet = apikey.FleetFrom(r.Context()) // it was given as a parameter
 	}
 	if spec.Fleet == "" && (spec.Device != "" || spec.Person != "") {
 		fleets, err := h.fleets(r.Context())
@@ -118,8 +118,7 @@ func (h *rest) get(w http.ResponseWriter, r *http.Request) {
 	httpx.Answer(w, http.StatusOK, e)
 }
 
-// fail says what is wrong with the request; what is wrong with the store stays
-// inside, but for the fact.
+// fail answers with what is wrong with the request. Errors of the store are answered without their text.
 func fail(w http.ResponseWriter, err error) {
 	var bad invalid
 	var kept held

@@ -35,8 +35,8 @@ const (
 	erasureFieldAlso       = "also"
 )
 
-// bound is what an erasure is done within, while its stores answer, and a second
-// for each rate bytes of objects, all of which it may have to write anew.
+// bound is the time within which an erasure is done while its stores answer, plus a second for each rate bytes of
+// objects, all of which may have to be rewritten.
 const (
 	bound = 15 * time.Minute
 	rate  = 5 << 20
@@ -107,7 +107,7 @@ output:
 `)
 }
 
-// Register adds the room's components, which erase from the stores of the list.
+// Register registers the components of this package, which erase from the stores of the list.
 func Register(env *service.Environment, list lifecycle.List) error {
 	return env.RegisterInput("erasure_jobs", inputSpec(),
 		func(conf *service.ParsedConfig, res *service.Resources) (service.Input, error) {
@@ -124,9 +124,9 @@ type input struct {
 	res                 *service.Resources
 	list                lifecycle.List
 	urls                map[lifecycle.Place]string
-	also                []map[lifecycle.Place]string // stores of objects beside those
+	also                []map[lifecycle.Place]string // object stores besides those
 	settle, log, claims time.Duration
-	upcast              *bloblang.Executor // nil: events are counted as they are stored
+	upcast              *bloblang.Executor // nil: stored events are counted as they are
 	poll                time.Duration
 	count               *service.MetricCounter
 	failures            *service.MetricCounter
@@ -179,7 +179,7 @@ func newInput(parsed *service.ParsedConfig, res *service.Resources, list lifecyc
 	return in, conf.Checked(parsed, nil)
 }
 
-// Connect opens the stores and begins to take up erasures.
+// Connect opens the stores and begins to execute erasures.
 func (in *input) Connect(ctx context.Context) (err error) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -201,7 +201,7 @@ func (in *input) Connect(ctx context.Context) (err error) {
 	return nil
 }
 
-// open opens the stores of the list, whose tables are there when it returns nil.
+// open opens the stores of the list. Their tables exist when it returns nil.
 func (in *input) open(ctx context.Context, r *runner) error {
 	control, err := in.places.SQL(ctx, lifecycle.Control)
 	if err != nil {
@@ -248,8 +248,7 @@ func (in *input) open(ctx context.Context, r *runner) error {
 	return err
 }
 
-// beside opens the stores of objects at other places, before those of databases: the
-// audit log is erased last.
+// beside opens the object stores at other places, and puts them before the databases: the audit log is erased last.
 func (in *input) beside(ctx context.Context, r *runner, at *lifecycle.Places) error {
 	in.places.OnClose(at.Close)
 	var opened []named
@@ -267,7 +266,7 @@ func (in *input) beside(ctx context.Context, r *runner, at *lifecycle.Places) er
 	return nil
 }
 
-// work does one step after the other.
+// work executes one step after the other.
 func (in *input) work(ctx context.Context, r *runner) {
 	for ctx.Err() == nil {
 		e, err := r.store.take(ctx, r.owner)
@@ -294,7 +293,7 @@ func (in *input) work(ctx context.Context, r *runner) {
 			in.res.Logger().Infof("erasure %s has ended: %s", e.ID, e.State)
 			select {
 			case in.receipts <- e:
-			default: // nobody reads them: they are kept
+			default: // receipts are stored anyway, even if nobody reads them
 			}
 		case e.Error != "":
 			in.failures.Incr(1)
@@ -330,7 +329,7 @@ func (in *input) Read(ctx context.Context) (*service.Message, service.AckFunc, e
 	}
 }
 
-// Close stops after the piece of work at hand; the step is done again later.
+// Close stops after the current piece of work; the step is repeated later.
 func (in *input) Close(ctx context.Context) error {
 	in.mu.Lock()
 	defer in.mu.Unlock()

@@ -7,8 +7,8 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// Lifecycle is the store of erasures. Receipts are kept for good, without the
-// names of devices, which each forgets with its own first scrubbing.
+// Lifecycle is the store of erasures. Receipts are kept forever, without the names of devices, which the first
+// scrubbing of each erasure removes.
 func Lifecycle() lifecycle.Kind {
 	return lifecycle.Rows{Name: "erasures", Tables: []string{"erasure"},
 		Prepare: func(ctx context.Context, db *sqldb.DB) error {

@@ -10,21 +10,19 @@ import (
 	"weir/internal/lifecycle/tombstone"
 )
 
-// A person is forgotten with all devices where they were seen, as each of these is,
-// and with all names that they have: those are in aliases, consents and the audit
-// log, and in dead letters, whatever device these are of. Devices come first. An
-// event that names the person on a device that nobody knew of yet may be on its way:
-// before the second pass it is asked again who the person is, and names are buried
-// last, since what names them is not noted any more from then on.
+// A person is erased with all devices on which they were seen, each as a device is erased, and with all their names:
+// those in aliases, consents and the audit log, and those in dead letters of any device. Devices are erased first. An
+// event that names the person on a new device may be in flight. So before the second pass the person is resolved
+// again, and the tombstones of names are written last, because from then on no alias with these names is stored.
 
-// of is the target of one of the erasure's names. Each has a job of its own: counts
-// are kept with deletions, by job.
+// of returns the target of one of the erasure's names. Each has a job of its own, because the counts of deletions are
+// stored by job.
 func (e *Erasure) of(kind string, n int, name string) tombstone.Target {
 	return tombstone.Target{Job: fmt.Sprintf("%s/%s%d", e.ID, kind, n), Fleet: e.Fleet, Device: name,
 		Until: e.Until.UnixMicro(), Buried: e.buried}
 }
 
-// devices are the targets that all stores have rows of.
+// devices returns the targets of which all stores may have rows.
 func (e *Erasure) devices() (targets []tombstone.Target) {
 	if e.Person == "" {
 		return []tombstone.Target{e.target()}
@@ -35,7 +33,7 @@ func (e *Erasure) devices() (targets []tombstone.Target) {
 	return targets
 }
 
-// aliases are the targets that are no devices.
+// aliases returns the targets that are not devices.
 func (e *Erasure) aliases() (targets []tombstone.Target) {
 	for n, alias := range e.Aliases {
 		t := e.of("alias-", n, alias)
@@ -45,7 +43,7 @@ func (e *Erasure) aliases() (targets []tombstone.Target) {
 	return targets
 }
 
-// jobs are those that counts were kept by. It may be asked when the names are gone.
+// jobs returns the jobs under which counts are stored. It also works after the names were removed.
 func (e *Erasure) jobs() []string {
 	jobs := []string{e.ID}
 	for n := range e.OfDevices {
@@ -57,8 +55,8 @@ func (e *Erasure) jobs() []string {
 	return jobs
 }
 
-// targets are those of a store in a pass. Names are buried in stores of objects with
-// the devices: their writers learn of it later than those of databases.
+// targets returns the targets of a store in a pass. In object stores, tombstones of names are written together with
+// those of devices, because writers of objects read tombstones later than those of databases.
 func (e *Erasure) targets(s named) []tombstone.Target {
 	if s.sql {
 		return e.devices()
@@ -66,9 +64,9 @@ func (e *Erasure) targets(s named) []tombstone.Target {
 	return append(e.devices(), e.aliases()...)
 }
 
-// resolve asks who the person is, and tells whether there are devices or names that were
-// not known before. Devices where others were seen, too, stay unless they may go: before
-// anything is deleted that is an error, and later they are counted.
+// resolve looks up the person, and reports whether there are devices or names that were not known before. Devices on
+// which other persons were seen too are left out unless SharedDevices is set: before anything is deleted they are an
+// error, and later they are counted.
 func (r *runner) resolve(ctx context.Context, e *Erasure) (grew bool, err error) {
 	if e.Person == "" {
 		return false, nil
@@ -95,7 +93,7 @@ func (r *runner) resolve(ctx context.Context, e *Erasure) (grew bool, err error)
 	return len(e.Devices)+len(e.Aliases) > before, nil
 }
 
-// grown keeps the order of names: a target is known by its place.
+// grown appends new names and keeps the order of the others, because a target is identified by its index.
 func grown(names, more []string) []string {
 	for _, name := range more {
 		if !slices.Contains(names, name) {
@@ -105,13 +103,13 @@ func grown(names, more []string) []string {
 	return names
 }
 
-// forget buries the names of a person in databases, and deletes what has them: from
-// the moment that a tombstone is there, no transaction keeps such a name.
+// forget writes the tombstones of a person's names in databases, and deletes the rows that have them. Once a tombstone
+// is committed, no transaction stores such a name.
 func (r *runner) forget(ctx context.Context, e *Erasure) error {
 	for _, t := range e.aliases() {
 		for _, s := range r.stores {
 			if !s.sql {
-				continue // in its second pass
+				continue // done in its second pass
 			}
 			if err := s.Bury(ctx, t.Stone()); err != nil {
 				return fmt.Errorf("burying a tombstone beside %s: %w", s.name, err)
@@ -132,16 +130,16 @@ func (r *runner) forget(ctx context.Context, e *Erasure) error {
 	return nil
 }
 
-// finder tells who a person is.
+// finder looks up a person by one of their ids.
 type finder func(ctx context.Context, fleet, person string) (*identity.Person, error)
 
-// names are all that the erasure is about.
+// names returns all names that the erasure is about.
 func (e *Erasure) names() []string {
 	return slices.DeleteFunc(append([]string{e.Device, e.Person}, append(slices.Clone(e.Devices), e.Aliases...)...),
 		func(name string) bool { return name == "" })
 }
 
-// without takes the names out of a text.
+// without replaces the names in a text.
 func (e *Erasure) without(text, instead string) string {
 	for _, name := range e.names() {
 		text = tombstone.Without(text, name, instead)

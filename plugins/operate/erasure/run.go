@@ -20,7 +20,7 @@ const (
 	holdAgain = time.Minute      // a hold may last for years
 )
 
-// held says that a legal hold is in the way.
+// held is the error that a legal hold forbids the step.
 type held struct{ text string }
 
 func (h held) Error() string { return h.text }
@@ -29,16 +29,16 @@ func (h held) Error() string { return h.text }
 type named struct {
 	lifecycle.Store
 	name string
-	sql  bool // a tombstone is known to it at once
+	sql  bool // it is a database: writers see a tombstone as soon as it is committed
 }
 
-// runner carries erasures out.
+// runner executes erasures.
 type runner struct {
 	store   *Store
 	holds   *hold.Store
 	people  finder
 	stores  []named
-	tables  map[*sqldb.DB][]string // that rows are deleted from
+	tables  map[*sqldb.DB][]string // the tables from which rows are deleted
 	recount func(context.Context, tombstone.Target) (events int64, err error)
 	owner   string
 	settle  time.Duration
@@ -46,11 +46,11 @@ type runner struct {
 	claims  time.Duration
 	logger  *service.Logger
 	now     func() time.Time
-	scrubs  map[*sqldb.DB]time.Time // when the last scrubbing began
+	scrubs  map[*sqldb.DB]time.Time // when the last scrubbing of each database began
 }
 
-// carry does the next step of an erasure, and lets go of it. What fails is tried
-// again later; it returns the erasure, with its error, as it was saved.
+// carry executes the next step of an erasure, and releases it. A failed step is tried again later; carry returns after
+// the erasure was saved with its error.
 func (r *runner) carry(ctx context.Context, e *Erasure) error {
 	working, stop := context.WithCancelCause(ctx)
 	beating := make(chan struct{})
@@ -83,9 +83,8 @@ func (r *runner) carry(ctx context.Context, e *Erasure) error {
 	return errors.Join(r.store.save(saving, r.owner, e), r.store.release(saving, r.owner, e.ID, next))
 }
 
-// beat keeps the lease while the erasure is worked on. It cannot while the control
-// store itself is written anew, or away: should another process take over then,
-// both do what may be done twice, and only the owner can save.
+// beat renews the lease during a step. It cannot while the control store is rewritten or down. If another process
+// takes over then, both repeat what may be repeated, and only the owner of the lease can save.
 func (r *runner) beat(ctx context.Context, id string, stop context.CancelCauseFunc) {
 	tick := time.NewTicker(lease / 4)
 	defer tick.Stop()
@@ -102,7 +101,7 @@ func (r *runner) beat(ctx context.Context, id string, stop context.CancelCauseFu
 	}
 }
 
-// step does what the erasure's phase says, and returns when the next may begin.
+// step executes the erasure's phase, and returns when the next may begin.
 func (r *runner) step(ctx context.Context, e *Erasure) (next time.Time, err error) {
 	if e.State == Queued || e.State == Held {
 		e.State = Running
@@ -123,7 +122,7 @@ func (r *runner) step(ctx context.Context, e *Erasure) (next time.Time, err erro
 	return next, fmt.Errorf("carrying out an erasure: unknown phase %q", e.phase)
 }
 
-// free returns an error while a hold is in the way.
+// free returns an error while a legal hold forbids erasing.
 func (r *runner) free(ctx context.Context, fleet string) error {
 	h, on, err := r.holds.Held(ctx, fleet)
 	if err != nil {
@@ -135,19 +134,19 @@ func (r *runner) free(ctx context.Context, fleet string) error {
 	return nil
 }
 
-// holdText says which hold is in the way.
+// holdText names the legal hold that forbids erasing.
 func holdText(h hold.Hold) string {
 	return fmt.Sprintf("fleet %q is under legal hold since %s, placed by %s: %s; release it first", h.Fleet,
 		h.Since.Format(time.RFC3339), h.PlacedBy, h.Reason)
 }
 
-// doing says what an erasure is at, to those who look.
+// doing stores what an erasure is doing now, for people who watch it.
 func (r *runner) doing(ctx context.Context, e *Erasure, step int, what string) error {
 	e.Progress.Step, e.Progress.Doing = step, what
 	return r.store.save(ctx, r.owner, e)
 }
 
-// begin buries the tombstones, and deletes what there is.
+// begin writes the tombstones, and deletes the present rows.
 func (r *runner) begin(ctx context.Context, e *Erasure) (next time.Time, err error) {
 	if err := r.free(ctx, e.Fleet); err != nil {
 		return next, err
@@ -191,8 +190,8 @@ func (r *runner) begin(ctx context.Context, e *Erasure) (next time.Time, err err
 	return time.UnixMicro(e.buried).Add(r.settle), nil
 }
 
-// due is when an erasure that begins now is done at the latest: a device that
-// always reported has rows in every object, and a person has several.
+// due returns when an erasure that begins now is done at the latest: a device that reported all the time has rows in
+// every object, and a person may have several devices.
 func (r *runner) due(ctx context.Context, targets int) (time.Time, error) {
 	total := int64(0)
 	for _, s := range r.stores {
@@ -205,8 +204,8 @@ func (r *runner) due(ctx context.Context, targets int) (time.Time, error) {
 	return r.now().UTC().Add(bound + time.Duration(total/rate*int64(targets))*time.Second).Truncate(time.Second), nil
 }
 
-// pass erases from the stores, one after the other. One that fails keeps no
-// other from its turn: the step is done again. A hold, or an end, does.
+// pass erases from the stores, one after the other. If one fails, the others are still erased from, and the step is
+// repeated. A legal hold, or the end of the process, stops it.
 func (r *runner) pass(ctx context.Context, e *Erasure, step int, again bool) error {
 	free := func() error { return r.free(ctx, e.Fleet) }
 	var failures []error
@@ -234,9 +233,8 @@ func (r *runner) pass(ctx context.Context, e *Erasure, step int, again bool) err
 	return errors.Join(failures...)
 }
 
-// finish deletes what was being written as the erasure began, and forgets the
-// names of the device or person. A device of the person that was not known before is
-// erased as the others were.
+// finish deletes rows that were being written when the erasure began, and removes the names of the device or person. A
+// device of the person that was not known before is erased as the others were.
 func (r *runner) finish(ctx context.Context, e *Erasure) error {
 	grew, err := r.resolve(ctx, e)
 	if err != nil {
@@ -272,7 +270,7 @@ func (r *runner) finish(ctx context.Context, e *Erasure) error {
 	return nil
 }
 
-// sum adds up what was deleted, by what it was.
+// sum adds up what was deleted, by kind.
 func (r *runner) sum(ctx context.Context, e *Erasure) error {
 	clear(e.Erased)
 	for _, t := range append(e.devices(), e.aliases()...) {
@@ -289,7 +287,7 @@ func (r *runner) sum(ctx context.Context, e *Erasure) error {
 	return nil
 }
 
-// remains says what stays that counted what was erased.
+// remains collects the descriptions of sums that counted erased events and stay.
 func (r *runner) remains(ctx context.Context, e *Erasure) error {
 	e.Remains = nil
 	for _, s := range r.stores {
@@ -308,8 +306,8 @@ func (r *runner) remains(ctx context.Context, e *Erasure) error {
 	return nil
 }
 
-// scrub frees the files of what was deleted, and of the device's name in the
-// erasure's own row. A scrubbing that began after that serves as well.
+// scrub removes the deleted data from database files, and the device's name from the erasure's own row. A scrubbing
+// that began after these deletions serves as well.
 func (r *runner) scrub(ctx context.Context, e *Erasure) error {
 	for db, tables := range r.tables {
 		if !r.scrubs[db].After(e.changed) {
@@ -335,7 +333,7 @@ func (r *runner) scrub(ctx context.Context, e *Erasure) error {
 	return nil
 }
 
-// count tells what there is, and deletes nothing.
+// count counts what would be deleted, and deletes nothing.
 func (r *runner) count(ctx context.Context, e *Erasure) error {
 	if _, err := r.resolve(ctx, e); err != nil {
 		return err

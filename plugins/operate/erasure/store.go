@@ -16,14 +16,13 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// errNotFound says that there is no erasure of an id.
+// errNotFound is the error for an unknown id.
 var errNotFound = errors.New("no such erasure")
 
-// lease is how long an erasure stays with a process that says nothing: what a
-// crash delays it by.
+// lease is how long a process owns an erasure without renewing: a crash delays the erasure by that.
 const lease = 10 * time.Second
 
-// Store keeps erasures in the control store. What it returns is committed.
+// Store keeps erasures in the control store. Its changes are committed when its functions return nil.
 type Store struct {
 	db   *sqldb.DB
 	work jobs.Table
@@ -38,20 +37,19 @@ func migrations() []sqldb.Migration {
 	return []sqldb.Migration{{SQLite: table, Postgres: table}}
 }
 
-// OpenStore prepares the table of erasures.
+// OpenStore creates or updates the table of erasures.
 func OpenStore(ctx context.Context, db *sqldb.DB) (*Store, error) {
 	if err := errors.Join(db.Migrate(ctx, "erasure", migrations()), tombstone.Migrate(ctx, db)); err != nil {
 		return nil, fmt.Errorf("opening the store of erasures: %w", err)
 	}
-	// Those that wait for their second pass come first, and the scrubbing of files
-	// last: one scrubbing serves all.
+	// Erasures that wait for their second pass come first, and the scrubbing of files last: one scrubbing serves all.
 	return &Store{db: db, now: time.Now, work: jobs.Table{DB: db, Name: "erasure", Key: "id", Until: "lease_until",
 		Owner: "owner", Lease: lease,
 		Work:  `phase <> 'ended' AND not_before <= $1`,
 		Order: `CASE phase WHEN 'settle' THEN 0 WHEN 'begin' THEN 1 ELSE 2 END, created_at, id`}}, nil
 }
 
-// Create queues an erasure, to be done within a bound. The spec has been checked.
+// Create queues an erasure that must be done within a bound. The spec must have been checked.
 func (s *Store) Create(ctx context.Context, spec Spec, by string, bound time.Duration) (*Erasure, error) {
 	e := &Erasure{ID: uuid.NewString(), State: Queued, CreatedBy: by, Spec: spec, Subject: tombstone.Subject(spec.Fleet,
 		cmp.Or(spec.Device, spec.Person)),
@@ -85,9 +83,8 @@ func scan(row sqldb.Row) (*Erasure, error) {
 	return &e, nil
 }
 
-// Quiet tells whether no erasure is under way. Then mark stays the same until one is created:
-// what was read under a mark has nothing that an erasure with a receipt has erased, as long as
-// Quiet returns that mark.
+// Quiet reports whether no erasure is in progress. mark changes when one is created. So data that was read under a
+// mark has nothing that a finished erasure has deleted, as long as Quiet returns the same mark.
 func (s *Store) Quiet(ctx context.Context) (mark string, quiet bool, err error) {
 	var all, newest, open int64
 	if err = s.db.QueryRowContext(ctx, `SELECT count(*), coalesce(max(created_at), 0),
@@ -108,8 +105,7 @@ func (s *Store) Get(ctx context.Context, id string) (*Erasure, error) {
 	return e, nil
 }
 
-// list returns erasures, the newest first, those made before a time; of one
-// fleet, of one subject, if these are not empty.
+// list returns erasures created before a time, the newest first, of one fleet and one subject if these are not empty.
 func (s *Store) list(ctx context.Context, fleet, subject string, before time.Time, limit int) ([]*Erasure, error) {
 	list, err := sqldb.All(ctx, s.db, scan, fmt.Sprintf(`SELECT %s FROM erasure WHERE created_at < $1 AND ($2 = '' OR fleet = $2) AND ($3 = '' OR subject = $3)
 		ORDER BY created_at DESC, id DESC LIMIT %d`, columns, limit), before.UnixMicro(), fleet, subject)
@@ -119,7 +115,7 @@ func (s *Store) list(ctx context.Context, fleet, subject string, before time.Tim
 	return list, nil
 }
 
-// overdue counts the erasures that should have been done.
+// overdue returns how many erasures have exceeded their bound.
 func (s *Store) overdue(ctx context.Context) (n int64, err error) {
 	list, err := s.open(ctx)
 	for _, e := range list {
@@ -138,8 +134,7 @@ func (s *Store) open(ctx context.Context) ([]*Erasure, error) {
 	return list, nil
 }
 
-// take gives an erasure that has something to be done to owner, nil when there
-// is none.
+// take leases an erasure with a due step to owner, nil if there is none.
 func (s *Store) take(ctx context.Context, owner string) (*Erasure, error) {
 	id, err := s.work.Take(ctx, owner, "", s.now())
 	if err != nil || id == "" {
@@ -148,12 +143,12 @@ func (s *Store) take(ctx context.Context, owner string) (*Erasure, error) {
 	return s.Get(ctx, id)
 }
 
-// renew keeps the lease.
+// renew extends the lease.
 func (s *Store) renew(ctx context.Context, owner, id string) error {
 	return s.work.Renew(ctx, owner, id, s.now(), "")
 }
 
-// save keeps an erasure as it is now.
+// save stores the present state of an erasure.
 func (s *Store) save(ctx context.Context, owner string, e *Erasure) error {
 	text, err := json.Marshal(e)
 	if err != nil {
@@ -163,7 +158,7 @@ func (s *Store) save(ctx context.Context, owner string, e *Erasure) error {
 		e.buried, s.now().UnixMicro(), string(text))
 }
 
-// release lets go of an erasure until a time.
+// release ends the lease; the next step is due at a time.
 func (s *Store) release(ctx context.Context, owner, id string, until time.Time) error {
 	return s.work.Release(ctx, owner, id, `not_before = $3`, until.UnixMicro())
 }

@@ -1,9 +1,7 @@
-// Package quality says how good stored events are: how complete, valid, timely,
-// unique and consistent those of a fleet and schema were in an hour, what their
-// fields hold, and how that differs from the week before. An hour is computed whole
-// from the raw store, which gives each event once, and replaces what was known of it:
-// so it is exact whatever was delivered twice, came late, or was computed before.
-// It keeps no text of any field.
+// Package quality measures the quality of stored events: how complete, valid, timely, unique and consistent those of a
+// fleet and schema were in an hour, which values their fields have, and how that differs from the week before. An hour
+// is computed as a whole from the raw store, which returns each event once, and replaces the previous result. So the
+// result is exact after duplicate deliveries, late events and repeated computations. It stores no text of any field.
 package quality
 
 import (
@@ -17,28 +15,27 @@ import (
 	"weir/internal/platform/sketch"
 )
 
-// Bounds of a profile, whatever events hold.
+// The limits of a profile, for any events.
 const (
 	fieldsMost = 500
 	shapesMost = 32
-	pathMost   = 200 // bytes of a field's path
+	pathMost   = 200 // the maximum length of a field's path, in bytes
 )
 
-// Profile is what some events have come to. Adding and merging are commutative and
-// associative; it takes bounded memory.
+// Profile has the statistics of some events. Adding and merging are commutative and associative; its memory is
+// bounded.
 type Profile struct {
 	Events  int64             `json:"events"`
-	Late    int64             `json:"late"`    // flagged so
-	Ahead   int64             `json:"ahead"`   // of the server's clock
+	Late    int64             `json:"late"`    // flagged late
+	Ahead   int64             `json:"ahead"`   // ahead of the server's clock
 	Unknown int64             `json:"unknown"` // with metrics that the schema does not know
 	Fields  map[string]*Field `json:"fields"`  // by JSON pointer
-	// More tells that there were more fields than are kept. Those kept have the
-	// smallest hashes, so whichever come first, the same are kept, and counted from
-	// their first event on.
+	// More is true if there were more fields than are kept. Kept are those whose names have the smallest hashes, so that
+	// the same fields are kept in every order of events, and each is counted from its first event on.
 	More bool `json:"more_fields,omitempty"`
 }
 
-// Field is what a field of events holds.
+// Field has the statistics of a field.
 type Field struct {
 	Nulls   int64 `json:"nulls,omitempty"`
 	Numbers int64 `json:"numbers,omitempty"`
@@ -51,10 +48,10 @@ type Field struct {
 	Max float64          `json:"max,omitempty"`
 	Sum sketch.Exact     `json:"sum"`
 	Of  quantiles        `json:"quantiles,omitempty"`
-	As  map[string]int64 `json:"shapes,omitempty"` // shapes of texts; those with the smallest hashes
+	As  map[string]int64 `json:"shapes,omitempty"` // shapes of texts; those with the smallest hashes are kept
 }
 
-// quantiles is a sketch as it is stored.
+// quantiles is a sketch that is stored as JSON.
 type quantiles struct{ sketch.Sketch }
 
 // MarshalJSON encodes the sketch as rollups do.
@@ -77,15 +74,15 @@ func (q *quantiles) UnmarshalJSON(raw []byte) error {
 	return nil
 }
 
-// present is how many events had the field, null included.
+// present returns how many events had the field, null included.
 func (f *Field) present() int64 {
 	return f.Nulls + f.Numbers + f.Texts + f.Bools + f.Objects + f.Lists
 }
 
-// usual is how many values are of the kind that most are of.
+// usual returns how many values have the field's most frequent kind.
 func (f *Field) usual() int64 { return max(f.Numbers, f.Texts, f.Bools, f.Objects, f.Lists) }
 
-// sample is an event as a profile takes it.
+// sample has the parts of an event that a profile needs.
 type sample struct {
 	Flags       string
 	Unknown     string // metrics
@@ -95,7 +92,7 @@ type sample struct {
 	Extra       []byte // a JSON object, or nil
 }
 
-// newProfile is one of no events.
+// newProfile returns an empty profile.
 func newProfile() *Profile { return &Profile{Fields: map[string]*Field{}} }
 
 func (f *Field) value(raw []byte, hidden bool) {
@@ -142,7 +139,7 @@ func (f *Field) text(s string, hidden bool) {
 	smallest(f.As, shapesMost)
 }
 
-// field returns what is known of a field; nil when it is not among those kept.
+// field returns the statistics of a field, nil if it is not among those kept.
 func (p *Profile) field(path string) *Field {
 	f := p.Fields[path]
 	if f == nil {
@@ -158,7 +155,7 @@ func (p *Profile) field(path string) *Field {
 	return f
 }
 
-// Merge adds another profile, which stays as it is.
+// Merge adds another profile, which it does not change.
 func (p *Profile) Merge(o *Profile) {
 	p.Events += o.Events
 	p.Late += o.Late
@@ -203,9 +200,9 @@ func (f *Field) merge(o *Field) {
 	smallest(f.As, shapesMost)
 }
 
-// smallest leaves the entries of a map whose names have the smallest hashes, and
-// tells whether any went. One that is among the smallest of all was among those of
-// every part, from its first event on: what is counted of it is all.
+// smallest keeps the entries of a map whose names have the smallest hashes, and reports whether it removed any. A name
+// that is among the smallest of all was among the smallest of every part, from its first event on, so its counts are
+// complete.
 func smallest[V any](of map[string]V, most int) bool {
 	gone := false
 	for len(of) > most {
@@ -228,15 +225,15 @@ func later(a, b string) bool {
 
 func hashOf(s string) uint64 {
 	h := fnv.New64a()
-	_, _ = h.Write([]byte(s)) // it never fails
+	_, _ = h.Write([]byte(s)) // writing to a hash never fails
 	return h.Sum64()
 }
 
-// shapeMost bounds a shape.
+// shapeMost bounds the length of a shape.
 const shapeMost = 24
 
-// shapeOf is a text as it may be kept: each run of letters is an a, or an A where it
-// begins with a capital, of digits a 9, of blanks one; what is neither stays.
+// shapeOf returns the shape of a text, which may be stored: each run of letters becomes a, or A if it begins with a
+// capital, each run of digits 9, each run of blanks one blank; other characters stay.
 func shapeOf(s string) string {
 	var b strings.Builder
 	last := byte(0)

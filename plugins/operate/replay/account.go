@@ -8,24 +8,24 @@ import (
 	"strings"
 )
 
-// Account is what came of a look-up that failed when events came: each of LookedAt is
-// one of the others.
+// Account counts the outcomes of repeating a look-up that had failed when its events arrived. LookedAt is the sum of
+// the others.
 type Account struct {
 	Lookup   string `json:"lookup"`
-	LookedAt int64  `json:"looked_at"` // events for which it had failed
-	Enriched int64  `json:"enriched"`  // it has answered, and what it said is kept beside the event
-	Already  int64  `json:"already"`   // another job has done that before
-	NotFound int64  `json:"not_found"` // its source has nothing of the key
-	// KeyNotStored are events that cannot be enriched later: what the look-up goes by, an
-	// address above all, is not stored with them.
+	LookedAt int64  `json:"looked_at"` // events for which the look-up had failed
+	Enriched int64  `json:"enriched"`  // it was answered, and the answer is stored beside the event
+	Already  int64  `json:"already"`   // another job has stored an answer before
+	NotFound int64  `json:"not_found"` // the source has no answer for the key
+	// KeyNotStored counts events that cannot be enriched later, because the key of the look-up, such as a network
+	// address, is not stored with them.
 	KeyNotStored  int64 `json:"key_not_stored"`
 	FailedAgain   int64 `json:"failed_again"`
-	Refused       int64 `json:"refused"`        // the stream refused the event on the way
+	Refused       int64 `json:"refused"`        // the stream failed the event
 	NotConfigured int64 `json:"not_configured"` // the stream has no look-up of this name
 	Erased        int64 `json:"erased"`         // the event was erased meanwhile
 }
 
-// add adds what another account has.
+// add adds the counts of another account.
 func (a *Account) add(o *Account) {
 	a.LookedAt += o.LookedAt
 	a.Enriched += o.Enriched
@@ -38,7 +38,7 @@ func (a *Account) add(o *Account) {
 	a.Erased += o.Erased
 }
 
-// Line is what there is, in words.
+// Line describes the account in words.
 func (a *Account) Line() string {
 	var parts []string
 	for _, part := range []struct {
@@ -54,8 +54,7 @@ func (a *Account) Line() string {
 	return strings.Join(parts, ", ")
 }
 
-// account adds what came of look-ups. The list is never changed in place: it is read
-// elsewhere.
+// account adds the outcomes of look-ups. It replaces the list instead of changing it, because others read it.
 func (p *Progress) account(more map[string]*Account) {
 	if len(more) == 0 {
 		return
@@ -73,7 +72,7 @@ func (p *Progress) account(more map[string]*Account) {
 	p.Lookups = all
 }
 
-// sum is what came of all look-ups.
+// sum returns the sum over all look-ups.
 func (p *Progress) sum() (all Account) {
 	for i := range p.Lookups {
 		all.add(&p.Lookups[i])
@@ -83,7 +82,7 @@ func (p *Progress) sum() (all Account) {
 
 const lookupsMost = 32
 
-// checkEnrich refuses what no job of the mode enrich could do.
+// checkEnrich refuses a Spec that no job of the mode enrich can do.
 func (s *Spec) checkEnrich() error {
 	switch {
 	case s.From == nil || s.To == nil:

@@ -14,20 +14,20 @@ import (
 	"weir/plugins/store/raw"
 )
 
-// Bounds of what is asked before it is kept, and the position moves.
+// The limits of one step, after which answers are stored and the position moves.
 const (
-	asksMost      = 500 // an answer may have 64 KiB
+	asksMost      = 500 // look-ups; an answer may have 64 KiB
 	askBytes      = 8 << 20
-	askEvents     = 50_000 // that are read for it
-	asksAgain     = 3      // how often what fails is asked once more
+	askEvents     = 50_000 // events that are read for it
+	asksAgain     = 3      // how often a failed look-up is repeated
 	firstAskAgain = time.Second
 )
 
-// noTopic is where messages of look-ups go: no log has such a topic. A stream that lets
-// them through to its output keeps nothing of them.
+// noTopic is the topic of messages for look-ups. It cannot exist: if a stream passes such messages to its output,
+// nothing of them is stored.
 const noTopic = "/enrich"
 
-// What metrics say of a look-up.
+// The outcomes of a look-up in metrics.
 const (
 	lookedEnriched = "enriched"
 	lookedFailed   = "failed"
@@ -36,25 +36,24 @@ const (
 var errNoLookups = errors.New("this weir enriches nothing later: its stream of replays has no look-ups; " +
 	"see docs/enrich.md")
 
-// errUnended says that messages of look-ups come to the stream's output, which has no place
-// for them.
+// errUnended is the error that messages for look-ups reach the stream's output, which must not write them.
 var errUnended = errors.New("look-ups come back unasked: the stream of replays has enriches: true, and its pipeline " +
 	"lets them through to the output; give it the case for local_enrich that ends in replay_enriched, as the shipped " +
 	"stream has it, and resume the job: docs/enrich.md")
 
-// How often the stream may give the same look-ups back, and for how long, before the job
-// fails: one that is stopping does so, too.
+// How often, and for how long, the stream may return the same look-ups before the job fails. A stream that is stopping
+// returns them too.
 const (
 	unendedMost = 3
 	unendedFor  = 5 * time.Second
 )
 
-// enrich asks look-ups again that failed for stored events. What they say is kept beside
-// the events, which do not change: what was counted stays counted, once.
+// enrich repeats look-ups that failed for stored events. The answers are stored beside the events, which do not
+// change, so each stays counted once.
 //
-// It goes step by step: reads some events, asks, keeps what was said, and only then
-// moves the position. A crash asks again at most what a step does. What it had kept it
-// finds there as its own, so each event counts once in the account, too.
+// It goes step by step: it reads some events, repeats their look-ups, stores the answers, and then moves the position.
+// After a crash at most the look-ups of one step are repeated. Answers that were stored before the crash are
+// recognised as the job's own, so each event counts once in the account, too.
 func (r *run) enrich(ctx context.Context) error {
 	if r.later == nil {
 		return errNoLookups
@@ -81,7 +80,7 @@ func (r *run) enrich(ctx context.Context) error {
 	return nil
 }
 
-// step is what is asked, kept and noted together.
+// step has the events whose look-ups are repeated, stored and counted together.
 type step struct {
 	*run
 	laters   laters
@@ -94,7 +93,7 @@ type step struct {
 
 func (s *step) begin() { s.read, s.bytes, s.asks, s.accounts = 0, 0, nil, map[string]*Account{} }
 
-// of is the account of a look-up.
+// of returns the account of a look-up.
 func (s *step) of(lookup string) *Account {
 	a := s.accounts[lookup]
 	if a == nil {
@@ -104,7 +103,7 @@ func (s *step) of(lookup string) *Account {
 	return a
 }
 
-// add takes an event's look-ups that failed, but for those that were enriched before.
+// add adds the failed look-ups of an event, except those that were enriched before.
 func (s *step) add(e recount.Event) error {
 	s.last = e
 	s.read++
@@ -133,7 +132,7 @@ func (s *step) add(e recount.Event) error {
 			a.later.Job = s.job.ID
 			s.asks = append(s.asks, a)
 			s.bytes += len(a.sent)
-		case had[i].Job == s.job.ID: // kept, and not noted before a crash
+		case had[i].Job == s.job.ID: // stored before a crash, and not counted
 			account.Enriched++
 		default:
 			account.Already++
@@ -142,7 +141,7 @@ func (s *step) add(e recount.Event) error {
 	return nil
 }
 
-// end asks, keeps and notes.
+// end repeats the look-ups, stores their answers and counts the outcomes.
 func (s *step) end(ctx context.Context) (err error) {
 	if err := s.pace.wait(ctx, int(s.read)); err != nil {
 		return err
@@ -189,13 +188,12 @@ func (s *step) end(ctx context.Context) (err error) {
 	return s.keep(ctx)
 }
 
-// unended says in the job that the stream has given look-ups back, and fails it when that
-// goes on.
+// unended notes in the job that the stream has returned look-ups, and fails the job when that goes on.
 func (s *step) unended(asking context.Context, fail context.CancelCauseFunc) func(error) {
 	var times atomic.Int64
 	begun := time.Now()
 	return func(why error) {
-		if asking.Err() != nil { // it has failed, or is held
+		if asking.Err() != nil { // the job has failed or is held
 			return
 		}
 		err := fmt.Errorf("%w (it says: %s)", errUnended, httpx.Plain(why))
@@ -206,7 +204,7 @@ func (s *step) unended(asking context.Context, fail context.CancelCauseFunc) fun
 	}
 }
 
-// keep keeps what was said, and notes what came of all.
+// keep stores the answers, and counts all outcomes.
 func (s *step) keep(ctx context.Context) (err error) {
 	var rows []raw.Later
 	for _, a := range s.asks {
@@ -253,7 +251,7 @@ func (s *step) keep(ctx context.Context) (err error) {
 	return nil
 }
 
-// newQuestion makes the message by which a look-up is asked again for a stored event.
+// newQuestion makes the message that repeats a look-up for a stored event.
 func newQuestion(e recount.Event, lookup string) (*question, error) {
 	msg, err := e.Message()
 	if err != nil {

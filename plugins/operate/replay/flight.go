@@ -10,21 +10,21 @@ import (
 	"weir/internal/event"
 )
 
-// parcel is a run of events that a job has read: those to publish, and the
-// place that is reached when they are settled.
+// parcel is a sequence of events that a job has read: the messages to publish, and the position that is reached when
+// they are settled.
 type parcel struct {
 	messages service.MessageBatch
-	position json.RawMessage // nil: that of the parcel before
+	position json.RawMessage // nil: the position of the previous parcel
 	read     int64
-	bytes    int // of what was read, as far as it is to be published
+	bytes    int // the size of the messages
 	skipped  int64
-	refused  []string            // why, of those that failed before they were sent
-	accounts map[string]*Account // enrich: what came of look-ups
-	// settle is called when the log has acknowledged the messages, with those
-	// that were refused on the way, by their index. nil: nothing is to be kept.
+	refused  []string            // the reasons of those that failed before they were sent
+	accounts map[string]*Account // enrich: the outcomes of look-ups
+	// settle is called when the log has acknowledged the messages, with those that were refused on the way, by index.
+	// nil: there is nothing to store.
 	settle func(ctx context.Context, refused map[int]*event.Rejection) error
-	// back is called when the stream has given the messages back, with why; they are
-	// emitted again. nil: that is an outage of the log.
+	// back is called with the reason when the stream has returned the messages, which are then emitted again. nil: it is
+	// treated as an outage of the log.
 	back func(why error)
 
 	mode   Mode
@@ -32,7 +32,7 @@ type parcel struct {
 	done   bool // guarded by flight.mu
 }
 
-// emit returns the messages for one try, and the verdicts on them.
+// emit returns the messages for one attempt, and their verdicts.
 func (p *parcel) emit() (service.MessageBatch, *event.Verdicts) {
 	verdicts := &event.Verdicts{}
 	batch := make(service.MessageBatch, len(p.messages))
@@ -43,23 +43,23 @@ func (p *parcel) emit() (service.MessageBatch, *event.Verdicts) {
 	return batch, verdicts
 }
 
-// flight is what a job has read and not settled yet, in the order of reading.
-// The job's position and numbers move when all before it is settled: a crash
-// publishes again at most what is in flight, under the same coordinates.
+// flight has the parcels that a job has read and that are not settled, in the order of reading. The job's position and
+// progress move when all parcels before are settled: a crash publishes at most those in flight again, with the same
+// coordinates.
 type flight struct {
 	mu       sync.Mutex
 	queue    []*parcel
 	position json.RawMessage
 	progress Progress
 	gone     bool
-	changed  chan struct{} // closed and made anew when the queue gets shorter
+	changed  chan struct{} // closed and replaced when the queue gets shorter
 }
 
 func newFlight(j *Job) *flight {
 	return &flight{position: j.position, progress: j.Progress, changed: make(chan struct{})}
 }
 
-// add notes a parcel that is on its way. One without messages is settled.
+// add adds a parcel. One without messages counts as settled.
 func (f *flight) add(p *parcel) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -70,7 +70,7 @@ func (f *flight) add(p *parcel) {
 	}
 }
 
-// settled notes that the log has a parcel's messages, but for those refused.
+// settled marks a parcel as settled: the log has its messages, except the refused ones.
 func (f *flight) settled(p *parcel, refused map[int]*event.Rejection) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -79,7 +79,7 @@ func (f *flight) settled(p *parcel, refused map[int]*event.Rejection) {
 
 func (f *flight) finish(p *parcel, refused map[int]*event.Rejection) {
 	p.done = true
-	if p.mode != Enrich { // which publishes nothing
+	if p.mode != Enrich { // enrich publishes nothing
 		f.progress.Published += int64(len(p.messages) - len(refused))
 		for _, why := range refused {
 			f.progress.because(why.Error())
@@ -102,7 +102,7 @@ func (f *flight) finish(p *parcel, refused map[int]*event.Rejection) {
 	f.changed = make(chan struct{})
 }
 
-// withdraw takes back the parcel that was added last, which was not emitted.
+// withdraw removes the parcel that was added last and not emitted.
 func (f *flight) withdraw(p *parcel) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -111,7 +111,7 @@ func (f *flight) withdraw(p *parcel) {
 	}
 }
 
-// empty takes back all that is not settled: nobody waits for it any more.
+// empty removes all parcels that are not settled: nobody waits for them any more.
 func (f *flight) empty() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -120,8 +120,7 @@ func (f *flight) empty() {
 	f.changed = make(chan struct{})
 }
 
-// abandon gives up on what is in flight still: whoever takes the job up again
-// publishes it again.
+// abandon gives up the parcels in flight: the next runner of the job publishes them again.
 func (f *flight) abandon() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -151,14 +150,14 @@ func (f *flight) below(ctx context.Context, n int) error {
 	}
 }
 
-// state returns how far the job has come.
+// state returns the job's progress and position.
 func (f *flight) state() (Progress, json.RawMessage) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.progress, f.position
 }
 
-// count changes the numbers.
+// count changes the progress.
 func (f *flight) count(change func(*Progress)) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -1,11 +1,9 @@
-// Package replay runs jobs that use stored data again: events through the
-// consumers (reprocess), windows of rollups made anew (rebuild), dead letters
-// back into the stage that failed (redrive), look-ups that failed for stored events
-// (enrich). Jobs are rows of the control store; the input replay_jobs takes them up, and publishes.
+// Package replay runs jobs that use stored data again: reprocess publishes events to the consumers again, rebuild
+// computes windows of rollups again, redrive publishes dead letters to the stage that failed, and enrich repeats
+// look-ups that failed for stored events. Jobs are rows of the control store; the input replay_jobs executes them.
 //
-// What a crash leaves: a job whose lease ends. Whoever takes it up goes on
-// behind what the log had acknowledged, and publishes again what was in flight;
-// consumers know it by its coordinates, and count nothing twice.
+// A crash leaves a job whose lease expires. The next process continues after what the log had acknowledged, and
+// publishes again what was in flight; consumers recognise that by its coordinates, and count nothing twice.
 package replay
 
 import (

@@ -16,18 +16,17 @@ import (
 	"weir/internal/platform/sqldb"
 )
 
-// The errors that callers tell apart.
+// The errors that callers distinguish.
 var (
 	ErrNotFound = errors.New("no such replay")
 	errState    = errors.New("the replay's state does not allow it")
 )
 
-// lease is how long a job stays with a runner that says nothing: what a crash
-// delays it by.
+// lease is how long a runner owns a job without renewing: a crash delays the job by that.
 const lease = 10 * time.Second
 
-// Store keeps jobs in the control store. A job, its progress and its position
-// change together; what is returned as done is committed.
+// Store keeps jobs in the control store. A job, its progress and its position change in one transaction, which is
+// committed when the function returns nil.
 type Store struct {
 	db  *sqldb.DB
 	now func() time.Time
@@ -43,13 +42,13 @@ func migrations() []sqldb.Migration {
 	return []sqldb.Migration{{SQLite: table, Postgres: table}, {SQLite: log, Postgres: log}}
 }
 
-// work is what runners lease: the jobs of a log that wait or run.
+// work returns the jobs that runners lease: those of a log that wait or run.
 func (s *Store) work(log string) jobs.Table {
 	return jobs.Table{DB: s.db, Name: "replay_job", Key: "id", Until: "lease_until", Owner: "owner", Lease: lease,
 		Work: `state IN ('queued', 'running') AND log = '` + log + `'`, Order: `created_at, id`}
 }
 
-// OpenStore prepares the table of jobs.
+// OpenStore creates or updates the table of jobs.
 func OpenStore(ctx context.Context, db *sqldb.DB) (*Store, error) {
 	if err := db.Migrate(ctx, "replay", migrations()); err != nil {
 		return nil, fmt.Errorf("opening the store of replays: %w", err)
@@ -57,14 +56,13 @@ func OpenStore(ctx context.Context, db *sqldb.DB) (*Store, error) {
 	return &Store{db: db, now: time.Now}, nil
 }
 
-// asked is what the table keeps of how a job was asked for.
+// asked is the stored form of the request for a job.
 type asked struct {
 	Spec
 	Request string `json:"request_id,omitempty"`
 }
 
-// Create queues a job that a key has asked for in a request. The spec has been
-// checked.
+// Create queues a job that a key has requested. The spec must have been checked.
 func (s *Store) Create(ctx context.Context, spec Spec, by, request string) (*Job, error) {
 	spec.Log = cmp.Or(spec.Log, event.LogTelemetry)
 	j := &Job{ID: uuid.NewString(), State: Queued, CreatedBy: by, Request: request, Spec: spec, CreatedAt: s.now().UTC()}
@@ -101,7 +99,7 @@ func (s *Store) scan(row sqldb.Row) (*Job, error) {
 		}
 	}
 	j.Spec, j.Request = was.Spec, was.Request
-	j.Log = cmp.Or(j.Log, event.LogTelemetry) // an earlier weir made it
+	j.Log = cmp.Or(j.Log, event.LogTelemetry) // an earlier version of weir made the job
 	j.StartedAt, j.EndedAt = timeOrNil(started), timeOrNil(ended)
 	j.estimate(s.now())
 	return &j, nil
@@ -126,8 +124,8 @@ func (s *Store) get(ctx context.Context, id string) (*Job, error) {
 	return j, nil
 }
 
-// list returns jobs as they are shown, the newest first, those made before a
-// time; of one log and of one state if these are not empty.
+// list returns jobs created before a time, the newest first, in their displayed form; of one log and one state if
+// these are not empty.
 func (s *Store) list(ctx context.Context, log string, state State, before time.Time, limit int) ([]*Job, error) {
 	jobs, err := sqldb.All(ctx, s.db, s.scan, fmt.Sprintf(`SELECT %s FROM replay_job WHERE created_at < $1 AND ($2 = '' OR state = $2)
 		AND ($3 = '' OR log = $3) ORDER BY created_at DESC, id DESC LIMIT %d`, columns, limit), before.UnixMicro(), string(state), log)
@@ -140,17 +138,17 @@ func (s *Store) list(ctx context.Context, log string, state State, before time.T
 	return jobs, nil
 }
 
-// pause holds a job where it is. A runner notices within a second.
+// pause stops a job at its position. A runner notices within a second.
 func (s *Store) pause(ctx context.Context, id string) (*Job, error) {
 	return s.move(ctx, id, Paused, `state IN ('queued', 'running')`)
 }
 
-// resume queues a job that was paused or has failed, to go on where it was.
+// resume queues a paused or failed job, which continues at its position.
 func (s *Store) resume(ctx context.Context, id string) (*Job, error) {
 	return s.move(ctx, id, Queued, `state IN ('paused', 'failed')`)
 }
 
-// cancel ends a job. What it has published stays published.
+// cancel ends a job. Events that it has published stay published.
 func (s *Store) cancel(ctx context.Context, id string) (*Job, error) {
 	return s.move(ctx, id, Cancelled, `state IN ('queued', 'running', 'paused', 'failed')`)
 }
@@ -176,8 +174,8 @@ func (s *Store) move(ctx context.Context, id string, to State, from string) (*Jo
 	return j, err
 }
 
-// take gives the oldest job of a log that waits, or whose runner has gone, to owner.
-// It returns nil when there is none.
+// take leases to owner the oldest job of a log that waits, or whose lease has expired. It returns nil if there is
+// none.
 func (s *Store) take(ctx context.Context, owner, log string) (*Job, error) {
 	id, err := s.work(log).Take(ctx, owner, `state = 'running', started_at = CASE WHEN started_at = 0 THEN $1 ELSE started_at END`, s.now())
 	if err != nil || id == "" {
@@ -186,9 +184,8 @@ func (s *Store) take(ctx context.Context, owner, log string) (*Job, error) {
 	return s.get(ctx, id)
 }
 
-// save keeps how far owner has come, and its lease, and returns the job's
-// state: people may have changed it. It returns jobs.ErrLost to a runner that is
-// not the owner any more.
+// save stores the progress, extends the lease, and returns the job's state, which people may have changed. It returns
+// jobs.ErrLost if the runner is not the owner any more.
 func (s *Store) save(ctx context.Context, owner string, j *Job, p Progress, position json.RawMessage) (State, error) {
 	progress, err := json.Marshal(p)
 	if err != nil {
@@ -210,8 +207,7 @@ func (s *Store) save(ctx context.Context, owner string, j *Job, p Progress, posi
 	return State(state), nil
 }
 
-// release lets go of a job, in the state that it now has unless people have
-// given it another.
+// release ends the lease, and sets the state unless people have changed it.
 func (s *Store) release(ctx context.Context, owner string, j *Job, state State, reason string) error {
 	ended := int64(0)
 	if state.ended() {
@@ -221,7 +217,7 @@ func (s *Store) release(ctx context.Context, owner string, j *Job, state State, 
 		ended_at = CASE WHEN state = 'running' THEN $4 ELSE ended_at END,
 		state = CASE WHEN state = 'running' THEN $5 ELSE state END`, reason, ended, string(state))
 	if errors.Is(err, jobs.ErrLost) {
-		return nil // another has it: there is nothing to let go of
+		return nil // another runner owns it: there is no lease to end
 	}
 	if err != nil {
 		return fmt.Errorf("releasing replay %s: %w", j.ID, err)

@@ -7,49 +7,48 @@ import (
 )
 
 const (
-	yieldLeast  = 400.0           // events a second, whatever live traffic does: every replay ends
-	yieldLook   = 8 * time.Second // what one judgement is made of: longer than the stores' batching periods
-	yieldAgain  = 2 * time.Minute // then what is usual is measured anew
+	yieldLeast  = 400.0           // events a second, even beside live traffic, so that every replay ends
+	yieldLook   = 8 * time.Second // the period of one judgement: longer than the stores' batching periods
+	yieldAgain  = 2 * time.Minute // after this, the usual times are measured again
 	yieldSlack  = 5 * time.Millisecond
-	yieldEnough = 40 // answers, for a judgement
+	yieldEnough = 40 // answers that a judgement needs
 )
 
 // The kinds of answers of the log.
 const (
-	ack  = iota // of events that jobs publish
-	ping        // of a question, for jobs that publish nothing
+	ack  = iota // for events that jobs publish
+	ping        // for pings, for jobs that publish nothing
 	answers
 )
 
-// yield decides how many events a second the jobs of a process may use. With no
-// live traffic that is all they are allowed. Beside live traffic they go slowly
-// at first, to see how long the log takes to answer then, and become faster for
-// as long as it answers no later: live events wait for the same log, on the same
-// machine. It is the idea of LEDBAT (RFC 6817). Time is an argument.
+// yield decides how many events a second the jobs of a process may use. Without live traffic that is their configured
+// rate. Beside live traffic they begin slowly, to measure how long the log takes to answer then, and become faster as
+// long as it does not answer later: live events wait for the same log on the same machine. The idea is that of LEDBAT
+// (RFC 6817). Time is an argument.
 type yield struct {
 	most float64
 
 	mu    sync.Mutex
 	rate  float64
 	state yieldState
-	until time.Time // when the state is judged
+	until time.Time // when the state ends and is judged
 	based time.Time
-	base  [answers]time.Duration // what is usual beside a slow job; 0 is not known
+	base  [answers]time.Duration // the usual time beside a slow job; 0: not known
 	seen  [answers][]time.Duration
 }
 
 type yieldState int
 
 const (
-	free     yieldState = iota // nobody minds
-	settling                   // what consumers were given is still being worked off
-	looking                    // at what is usual
+	free     yieldState = iota // there is no live traffic
+	settling                   // consumers are still processing what they were given
+	looking                    // the usual time is being measured
 	working
 )
 
 func newYield(most int) *yield { return &yield{most: float64(most), rate: float64(most)} }
 
-// saw notes how long the log took to answer.
+// saw records how long the log took to answer.
 func (y *yield) saw(kind int, d time.Duration) {
 	y.mu.Lock()
 	defer y.mu.Unlock()
@@ -58,8 +57,7 @@ func (y *yield) saw(kind int, d time.Duration) {
 	}
 }
 
-// allowed is how many events a second all jobs together may use now, and
-// whether that is because of live traffic.
+// allowed returns how many events a second all jobs together may use now, and whether live traffic limits them.
 func (y *yield) allowed() (rate float64, yields bool) {
 	y.mu.Lock()
 	defer y.mu.Unlock()
@@ -73,8 +71,7 @@ func (y *yield) hold() {
 	y.state, y.rate = settling, min(yieldLeast, y.most)
 }
 
-// step is called every second with whether there is live traffic, and whether
-// jobs run beside it.
+// step must be called every second, with whether there is live traffic and whether jobs run.
 func (y *yield) step(now time.Time, live, busy bool) {
 	y.mu.Lock()
 	defer y.mu.Unlock()
@@ -82,7 +79,7 @@ func (y *yield) step(now time.Time, live, busy bool) {
 	case !live:
 		y.state, y.rate = free, y.most
 		return
-	case !busy: // the next job looks at once
+	case !busy: // the next job begins to measure at once
 		y.state, y.rate, y.until = settling, min(yieldLeast, y.most), now
 		return
 	case y.state == free:
@@ -129,8 +126,8 @@ func (y *yield) begin(s yieldState, now time.Time) {
 	}
 }
 
-// slower is how many times longer than usual the log takes to answer. Known
-// from what is published if that is enough, else from the questions.
+// slower returns by which factor the log answers later than usual: by the answers for published events if there are
+// enough, else by those for pings.
 func (y *yield) slower() (times float64, known bool) {
 	for kind := range y.seen {
 		if now, enough := usual(y.seen[kind]); enough && y.base[kind] > 0 {
@@ -140,8 +137,8 @@ func (y *yield) slower() (times float64, known bool) {
 	return 0, false
 }
 
-// usual is what 49 of 50 answers keep to, 0 when there are too few to say: the
-// slow ones are those that live events notice.
+// usual returns the time within which 49 of 50 answers come, 0 if there are too few. It is a high quantile because
+// live events notice the slow answers.
 func usual(seen []time.Duration) (time.Duration, bool) {
 	if len(seen) < yieldEnough {
 		return 0, false
