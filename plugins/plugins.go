@@ -1,5 +1,5 @@
-// Package plugins is the list of weir's rooms. Each room is a folder with one
-// subject; README.md beside this file is their map.
+// Package plugins is the list of weir's rooms. Each room is a folder with one subject; README.md in this folder
+// describes them.
 package plugins
 
 import (

@@ -1,18 +1,13 @@
-// Package consent lets events pass whose subjects agree to what their stream is
-// for.
+// Package consent lets only those events pass whose subjects have agreed to the purposes of their stream.
 //
-// The contract. An event passes when every purpose was agreed to when it happened
-// and is agreed to now; of whose subject nothing is known, the policy of its region
-// decides. Consents are read from their store for each batch and kept nowhere: a
-// withdrawal that the store has taken stops what is judged from then on, in every
-// stream that has the processor - also events that the log has taken already.
-// While the store is away, batches wait: the log's inputs go no further, and the
-// gate holds devices back. Nothing passes meanwhile, and nothing becomes a dead
-// letter.
+// An event passes if every purpose was agreed to at the event's time and is agreed to now. For a subject of which no
+// consent is stored, the policy of its region decides. Consents are read from the store for each batch and not cached:
+// a committed withdrawal applies to all events judged after it, in every stream with the processor, also to events
+// that are in the log already. While the store is down, batches wait: inputs stop reading the log, and the gate
+// refuses events with Retry-After. Nothing passes meanwhile, and nothing becomes a dead letter.
 //
-// What is denied fails with the code consent_denied, so it becomes a dead letter
-// and is accounted for as any; of the event it keeps the id and the time, and
-// nothing else. A crash leaves nothing behind: the processor has no state.
+// A denied event fails with the code consent_denied. So it becomes a dead letter and is accounted for like any other;
+// of the event it keeps only the id and the time. The processor has no state, so a crash leaves nothing behind.
 package consent
 
 import (

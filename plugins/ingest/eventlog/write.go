@@ -102,7 +102,7 @@ func (o *output) fill(ctx context.Context, w *write, batch service.MessageBatch)
 	for _, msg := range failed {
 		event.RecordWritten(msg) // as a dead letter
 	}
-	// The rare ones that are too large for the others' company come last.
+	// Sort the rare records that need the client of large batches to the end.
 	slices.SortStableFunc(w.records, func(a, b kgo.Record) int { return o.size(&a) - o.size(&b) })
 	for i := len(w.records) - 1; i >= 0 && o.size(&w.records[i]) > 0; i-- {
 		w.large++
@@ -110,10 +110,9 @@ func (o *output) fill(ctx context.Context, w *write, batch service.MessageBatch)
 	return nil
 }
 
-// restored returns nil for a message that is still the event which was
-// validated. Of one that a processor has made another thing it returns a copy
-// with the event's own bytes, failed: what was acknowledged to be can then
-// still be repaired. The message itself may be handed in again.
+// restored returns nil if a message is still the event that was validated. If a processor has made it another event or
+// none, it returns a failed copy with the original bytes, so that the accepted event can be repaired from its dead
+// letter. It does not change the message, which may be written again.
 func restored(msg *service.Message) *service.Message {
 	original, why := event.Altered(msg)
 	if why == nil {
@@ -147,14 +146,14 @@ func (o *output) letters(ctx context.Context, failed service.MessageBatch) (serv
 		return nil, fmt.Errorf("making dead letters: %w", err)
 	}
 	letters := slices.Concat(batches...)
-	if len(letters) < len(failed) { // its device would be told that all is well
+	if len(letters) < len(failed) { // the device of a missing one would get 202
 		return nil, fmt.Errorf("making dead letters: of %d failed events, the processors of %s left %d: let them drop none",
 			len(failed), eventLogFieldDeadLetter, len(letters))
 	}
 	return letters, nil
 }
 
-// event adds a healthy message.
+// event adds the record of a valid event.
 func (w *write) event(msg *service.Message, topic string) error {
 	device := event.Meta(msg, event.MetaDevice)
 	if device == "" {
@@ -164,7 +163,7 @@ func (w *write) event(msg *service.Message, topic string) error {
 	return w.record(msg, topic, device)
 }
 
-// letter adds a dead letter.
+// letter adds the record of a dead letter.
 func (w *write) letter(msg *service.Message, topic string) error {
 	if err := msg.GetError(); err != nil {
 		return fmt.Errorf("making a dead letter: %w", err)
@@ -189,7 +188,7 @@ func (w *write) record(msg *service.Message, topic, key string) error {
 	return nil
 }
 
-// headerPrefix begins the metadata that travels with an event.
+// headerPrefix begins the names of metadata that become headers.
 const headerPrefix = "weir_"
 
 func (w *write) header(key string, value any) error {
@@ -197,7 +196,7 @@ func (w *write) header(key string, value any) error {
 		return nil
 	}
 	text, ok := value.(string)
-	if !ok { // a person's mapping has set it
+	if !ok { // a mapping has set it
 		var err error
 		if text, err = headerText(value); err != nil {
 			return fmt.Errorf("writing the header %s: %w", key, err)
@@ -207,7 +206,7 @@ func (w *write) header(key string, value any) error {
 	return nil
 }
 
-// send returns when the client has settled every record.
+// send produces the records and returns when the client has settled all of them.
 func (w *write) send(ctx context.Context, client, large *kgo.Client) error {
 	if len(w.records) == 0 {
 		return nil
@@ -240,7 +239,7 @@ func (w *write) settled(_ *kgo.Record, err error) {
 	}
 }
 
-// reset lets go of the messages.
+// reset drops the references to messages, and keeps the memory.
 func (w *write) reset() {
 	clear(w.records)
 	clear(w.headers)

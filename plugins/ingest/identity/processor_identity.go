@@ -1,11 +1,9 @@
-// Package identity reads in events who is who, and says who an event is of.
+// Package identity learns from events which ids belong to the same person, and adds to events whose they are.
 //
-// The contract. When a batch has passed, what its events say - which user claims which
-// anonymous id, on which device each was seen - is in the store, whatever happens
-// next; events that come again, in any order, change nothing. So a stream that reads
-// the log has noted what the events say whose offsets it commits. While the store is
-// away, batches wait: nothing passes, and nothing becomes a dead letter. The
-// processor has no state: a crash leaves nothing behind.
+// When a batch has passed, the facts of its events - which user claims which anonymous id, on which device each was
+// seen - are committed in the store. Events that come again, in any order, change nothing. So a stream that reads the
+// log has stored the facts of all events whose offsets it has committed. While the store is down, batches wait:
+// nothing passes, and nothing becomes a dead letter. The processor has no state, so a crash leaves nothing behind.
 package identity
 
 import (

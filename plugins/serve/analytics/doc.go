@@ -1,6 +1,6 @@
-// Package analytics answers questions about what people do: it adds up what the
-// rules of configs/analytics.yaml told, and what they have open. It keeps
-// nothing but answers of the last second: sums of funnels lie with the results.
+// Package analytics answers queries about user behaviour: it adds up the results of the rules in
+// configs/analytics.yaml, and their open windows. It stores nothing, and caches answers for a second; sums of funnels
+// are stored with the results.
 package analytics
 
 import _ "embed" // openapi.json
