@@ -83,71 +83,7 @@ func TestLaws_NothingHappensAtImport(t *testing.T) {
 				t.Errorf("%s has an init function: register explicitly", files.Position(fn.Pos()))
 			}
 		}
-		if s.test() {
-			continue
-		}
-		globals := map[string]bool{}
-		for _, d := range s.file.Decls {
-			if g, ok := d.(*ast.GenDecl); ok && g.Tok == token.VAR {
-				for _, spec := range g.Specs {
-					for _, name := range spec.(*ast.ValueSpec).Names {
-						globals[name.Name] = true
-					}
-				}
-			}
-		}
-		for _, d := range s.file.Decls {
-			if fn, ok := d.(*ast.FuncDecl); ok {
-				for _, name := range changedIn(fn, globals) {
-					t.Errorf("%s: package variable %s is changed at run time", files.Position(name.Pos()), name.Name)
-				}
-			}
-		}
 	}
-}
-
-// changedIn returns the package variables that a function changes. A name that
-// the function declares anywhere is taken for its own.
-func changedIn(fn *ast.FuncDecl, globals map[string]bool) (changed []*ast.Ident) {
-	own := map[string]bool{}
-	var assigned []*ast.Ident
-	note := func(e ast.Expr, declares bool) {
-		id, ok := e.(*ast.Ident)
-		switch {
-		case ok && declares:
-			own[id.Name] = true
-		case ok:
-			assigned = append(assigned, id)
-		}
-	}
-	ast.Inspect(fn, func(n ast.Node) bool {
-		switch n := n.(type) {
-		case *ast.Field:
-			for _, name := range n.Names {
-				note(name, true)
-			}
-		case *ast.ValueSpec:
-			for _, name := range n.Names {
-				note(name, true)
-			}
-		case *ast.RangeStmt:
-			note(n.Key, n.Tok == token.DEFINE)
-			note(n.Value, n.Tok == token.DEFINE)
-		case *ast.AssignStmt:
-			for _, left := range n.Lhs {
-				note(left, n.Tok == token.DEFINE)
-			}
-		case *ast.IncDecStmt:
-			note(n.X, false)
-		}
-		return true
-	})
-	for _, id := range assigned {
-		if id.Name != "_" && globals[id.Name] && !own[id.Name] {
-			changed = append(changed, id)
-		}
-	}
-	return changed
 }
 
 func TestLaws_FilesAreShortAndNamesSayWhatTheyHold(t *testing.T) {

@@ -29,6 +29,10 @@ const tempDir = "_tmp"
 type fileStore struct {
 	root string
 	temp string // where temporary files are
+
+	// named has the folders whose names are durable, and which folder each was then: from path to birth.
+	// Views of the store share it.
+	named *sync.Map
 }
 
 func openFile(rawURL string) (*fileStore, error) {
@@ -36,7 +40,7 @@ func openFile(rawURL string) (*fileStore, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := makeFolder(f.root, f.temp); err != nil {
+	if err := f.makeFolder(f.root, f.temp); err != nil {
 		return nil, err
 	}
 	return f, f.sweep()
@@ -48,7 +52,7 @@ func fileAt(rawURL string) (*fileStore, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &fileStore{root: dir, temp: filepath.Join(dir, tempDir)}, nil
+	return &fileStore{root: dir, temp: filepath.Join(dir, tempDir), named: &sync.Map{}}, nil
 }
 
 // FileURL returns the URL of the store in a directory.
@@ -131,7 +135,7 @@ func (f *fileStore) place(ctx context.Context, key string, write func(io.Writer)
 		return err
 	}
 	target := f.path(key)
-	if err = makeFolder(filepath.Dir(f.temp), filepath.Dir(target)); err != nil {
+	if err = f.makeFolder(filepath.Dir(f.temp), filepath.Dir(target)); err != nil {
 		return err
 	}
 	if err = bring(temp, target); err != nil {
@@ -163,25 +167,21 @@ func (f *fileStore) temporary() (*os.File, error) {
 	}
 }
 
-// named has the folders whose names are durable, and which folder each was then. It is of the
-// process, because stores are opened again and again.
-var named sync.Map // from path to birth
-
 // makeFolder creates a folder of the store in top, and what is missing above it. When it returns
 // nil, the names of all folders from top down to it are durable, whoever has made them: another
-// process may have made one and not have synced its parent yet. Each is synced once by a process,
-// and again if it was deleted meanwhile and made anew.
-func makeFolder(top, dir string) error {
+// process may have made one and not have synced its parent yet. Each is synced once by who has the
+// store open, and again if it was deleted meanwhile and made anew.
+func (f *fileStore) makeFolder(top, dir string) error {
 	if len(dir) <= len(top) {
 		return makeDirs(dir)
 	}
 	if b, known := birthOf(dir); known {
-		if was, ok := named.Load(dir); ok && was == b {
+		if was, ok := f.named.Load(dir); ok && was == b {
 			return nil
 		}
 	}
 	parent := filepath.Dir(dir)
-	if err := makeFolder(top, parent); err != nil {
+	if err := f.makeFolder(top, parent); err != nil {
 		return err
 	}
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
@@ -192,7 +192,7 @@ func makeFolder(top, dir string) error {
 		return err
 	}
 	if known {
-		named.Store(dir, b)
+		f.named.Store(dir, b)
 	}
 	return nil
 }
@@ -309,7 +309,7 @@ func (f *fileStore) remove(_ context.Context, key string) error {
 		if os.Remove(f.path(dir)) != nil {
 			break // not empty
 		}
-		named.Delete(f.path(dir))
+		f.named.Delete(f.path(dir))
 	}
 	return nil
 }
@@ -318,5 +318,5 @@ func (f *fileStore) close() error { return nil }
 
 // below uses the same folder for temporary files, so opening the whole store sweeps them.
 func (f *fileStore) below(folder string) backend {
-	return &fileStore{root: f.path(folder), temp: f.temp}
+	return &fileStore{root: f.path(folder), temp: f.temp, named: f.named}
 }
