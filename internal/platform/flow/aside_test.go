@@ -30,6 +30,18 @@ func TestAside_GoesOnSlowlyWhileRequestsWait(t *testing.T) {
 	}
 }
 
+func TestAside_GoesOnFasterWhenItHasWaitedForLong(t *testing.T) {
+	line := &Line{}
+	line.Add(long)
+	ctx := WithAside(t.Context(), line)
+	AsideOf(ctx).waited.Store(int64(asideMost))
+	start := time.Now()
+	AsideOf(ctx).Step(asideFaster) // of another part of the same work
+	if d := time.Since(start); d < time.Second || d > 4*time.Second {
+		t.Errorf("a second's rows took %v", d)
+	}
+}
+
 func TestAside_EndsWithItsContext(t *testing.T) {
 	line := &Line{}
 	line.Add(long)

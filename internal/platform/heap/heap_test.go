@@ -27,6 +27,14 @@ func TestPace_WhoGivesMoreMemoryHasItUsed(t *testing.T) {
 	}
 }
 
+func TestPace_CollectsLessOftenWithMoreMemory(t *testing.T) {
+	for limit, want := range map[int64]int{0: 400, soft: 400, 2 * soft: 800, math.MaxInt64: 400} {
+		if got := paceOf(limit).Most; got != want {
+			t.Errorf("with a limit of %d bytes GOGC is at most %d, expected %d", limit, got, want)
+		}
+	}
+}
+
 func TestTimes_IsAPowerOfTwoUpToABound(t *testing.T) {
 	for given, want := range map[uint64]int{0: 1, budget: 1, 2*budget - 1: 1, 2 * budget: 2, 3 * budget: 2, 8 * budget: 8,
 		100 * budget: 8} {

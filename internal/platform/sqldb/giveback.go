@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"time"
 
 	"weir/internal/platform/flow"
 )
@@ -18,9 +19,8 @@ const (
 )
 
 const (
-	// vacuumPages is how many pages go in one transaction, which writers wait for.
-	vacuumPages = 1000
-	pageRows    = 10 // what a page counts for beside rows
+	vacuumPages = 1000        // of one transaction, which writers wait for
+	vacuumMost  = time.Minute // the next call goes on
 )
 
 // GiveBack returns free space in a SQLite file to the file system, if there is enough of it. freed is how much that
@@ -75,8 +75,9 @@ func giveBack(ctx context.Context, conn *sql.Conn) (int64, error) {
 		}
 	}
 	aside := flow.AsideOf(ctx)
-	for left := free; mode != none && left > 0; {
-		aside.Step(vacuumPages * pageRows)
+	began := time.Now()
+	for left := free; mode != none && left > 0 && time.Since(began) < vacuumMost; {
+		aside.Step(vacuumPages)
 		if err := drain(ctx, conn, fmt.Sprintf(`PRAGMA incremental_vacuum(%d)`, vacuumPages)); err != nil {
 			return 0, err
 		}

@@ -5,6 +5,9 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
+
+	"weir/internal/platform/flow"
 )
 
 func sizeOf(t *testing.T, path string) (size int64) {
@@ -55,9 +58,15 @@ func TestSQLDB_WhatIsDeletedLeavesTheDisk(t *testing.T) {
 			if _, err := db.ExecContext(t.Context(), `DELETE FROM t WHERE id % 10 > 0`); err != nil {
 				t.Fatal(err)
 			}
-			freed, err := db.GiveBack(t.Context())
+			line := new(flow.Line)
+			line.Add(10_000) // requests wait for a core
+			began := time.Now()
+			freed, err := db.GiveBack(flow.WithAside(t.Context(), line))
 			if err != nil {
 				t.Fatal(err)
+			}
+			if took := time.Since(began); made == "now" && took < 400*time.Millisecond {
+				t.Errorf("with requests that wait, it took %s: it did not let them pass", took)
 			}
 			if left := sizeOf(t, path); left*5 > full || freed < full*7/10 {
 				t.Fatalf("%d bytes of %d are left, %d were given back", left, full, freed)
