@@ -44,6 +44,9 @@ func AsideOf(ctx context.Context) *Aside {
 	return &Aside{ctx, a}
 }
 
+// Waiting reports whether requests wait for a core now: what can be done another time is not begun then.
+func (a *Aside) Waiting() bool { return a != nil && a.line.long() }
+
 // Step notes that the work has gone over some rows. While requests wait for a core it blocks, for at most as long as
 // asideRows or asideFaster allows for these rows, or until the context ends.
 func (a *Aside) Step(rows int) {

@@ -64,7 +64,10 @@ func giveBack(ctx context.Context, conn *sql.Conn) (int64, error) {
 		}
 	}
 	const none = 0
+	aside := flow.AsideOf(ctx)
 	switch {
+	case aside.Waiting(): // new rows fill the space meanwhile, and moving pages and the checkpoint delay all others
+		return 0, nil
 	case free*size < freeLeast, free*size < freeMost && free*freeShare < pages:
 		return 0, nil
 	case mode == none && free*rewriteShare < pages:
@@ -74,10 +77,8 @@ func giveBack(ctx context.Context, conn *sql.Conn) (int64, error) {
 			return 0, err
 		}
 	}
-	aside := flow.AsideOf(ctx)
 	began := time.Now()
-	for left := free; mode != none && left > 0 && time.Since(began) < vacuumMost; {
-		aside.Step(vacuumPages)
+	for left := free; mode != none && left > 0 && !aside.Waiting() && time.Since(began) < vacuumMost; {
 		if err := drain(ctx, conn, fmt.Sprintf(`PRAGMA incremental_vacuum(%d)`, vacuumPages)); err != nil {
 			return 0, err
 		}
